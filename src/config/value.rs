@@ -1,0 +1,463 @@
+//! What a value may be: text to type, one function a kind. An error says what is expected, and what was found.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use super::{Backend, OnStop, ScopeConfig};
+
+/// The most seconds the kernel keeps an entry of a set: its timer counts milliseconds in 31 bits.
+pub(super) const SET_TIMEOUT_MAX: u64 = 2_147_483;
+
+/// Ten years: more is a slip of the pen.
+const SECONDS_MAX: u64 = 315_360_000;
+
+pub(super) const BACKENDS: &[(&str, Backend)] = &[("iptables", Backend::Iptables), ("ipset", Backend::Ipset)];
+
+pub(super) const ON_STOP: &[(&str, OnStop)] = &[("clear", OnStop::Clear), ("keep", OnStop::Keep)];
+
+/// Without `off`: the log is where the blocks are told.
+pub(super) const LOG_LEVELS: &[(&str, log::LevelFilter)] = &[
+    ("error", log::LevelFilter::Error),
+    ("warn", log::LevelFilter::Warn),
+    ("info", log::LevelFilter::Info),
+    ("debug", log::LevelFilter::Debug),
+    ("trace", log::LevelFilter::Trace),
+];
+
+/// ICMP types of `REJECT --reject-with`, each with the short name iptables takes too. `tcp-reset` is none of them:
+/// it holds for TCP only, and SIP is attacked over UDP.
+const REJECT_WITH: &[(&str, &str)] = &[
+    ("icmp-port-unreachable", "port-unreach"),
+    ("icmp-net-unreachable", "net-unreach"),
+    ("icmp-host-unreachable", "host-unreach"),
+    ("icmp-proto-unreachable", "proto-unreach"),
+    ("icmp-net-prohibited", "net-prohib"),
+    ("icmp-host-prohibited", "host-prohib"),
+    ("icmp-admin-prohibited", "admin-prohib"),
+];
+
+/// The same for IPv6.
+const REJECT_WITH_6: &[(&str, &str)] = &[
+    ("icmp6-port-unreachable", "port-unreach"),
+    ("icmp6-no-route", "no-route"),
+    ("icmp6-adm-prohibited", "adm-prohibited"),
+    ("icmp6-addr-unreachable", "addr-unreach"),
+    ("icmp6-policy-fail", "policy-fail"),
+    ("icmp6-reject-route", "reject-route"),
+];
+
+/// Names that mean something else to iptables.
+const NOT_A_CHAIN: &[&str] = &[
+    "INPUT",
+    "OUTPUT",
+    "FORWARD",
+    "PREROUTING",
+    "POSTROUTING",
+    "ACCEPT",
+    "DROP",
+    "QUEUE",
+    "RETURN",
+    "REJECT",
+    "LOG",
+    "NFLOG",
+    "NFQUEUE",
+    "MARK",
+    "SET",
+    "TEE",
+];
+
+/// Short options of iptables that match packets. All others choose a command, a table or a target.
+const MATCH_OPTIONS: &str = "psdimf";
+
+/// Long options of iptables that choose a command, a table or a target.
+const NO_MATCH_OPTIONS: &[&str] = &[
+    "jump",
+    "goto",
+    "table",
+    "append",
+    "insert",
+    "delete",
+    "replace",
+    "check",
+    "list",
+    "list-rules",
+    "flush",
+    "zero",
+    "policy",
+    "new-chain",
+    "delete-chain",
+    "rename-chain",
+    "wait",
+    "modprobe",
+    "set-counters",
+    "ipv4",
+    "ipv6",
+    "help",
+    "version",
+];
+
+pub(super) fn number<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        text.parse()
+            .ok()
+            .filter(|number| range.contains(number))
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| expected(&format!("a number from {} to {}", range.start(), range.end()), text))
+    }
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    number(1..=65535)(text)
+}
+
+/// How often something is done.
+pub(super) fn period(text: &str) -> Result<u64, String> {
+    number(1..=86400)(text)
+}
+
+/// How long something lasts.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
+    number(1..=SECONDS_MAX)(text)
+}
+
+/// The same, where 0 means not at all.
+pub(super) fn seconds_or_none(text: &str) -> Result<u64, String> {
+    number(0..=SECONDS_MAX)(text)
+}
+
+pub(super) fn limit(text: &str) -> Result<u32, String> {
+    number(0..=1_000)(text)
+}
+
+/// An address, or a host name in small letters and without the dot at the end.
+///
+/// # Errors
+/// Says what a host name looks like. A name that ends in a number is a mistyped address.
+pub fn host(text: &str) -> Result<String, String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        matches!(label.len(), 1..=63)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    if name.len() <= 253 && name.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(name)
+    } else {
+        Err(expected("an address or a host name", text))
+    }
+}
+
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| expected("an address such as 127.0.0.1 or ::1", text))
+}
+
+/// User or secret of the manager interface. Does not quote what was found: it may be the secret.
+pub(super) fn credential(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("must not be empty".to_owned()),
+        1..=1000 => Ok(text.to_owned()),
+        _ => Err("longer than a line that Asterisk reads (1024 bytes)".to_owned()),
+    }
+}
+
+/// The console's password; empty means none.
+pub(super) fn password(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text).filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
+pub(super) fn names(text: &str) -> Result<Vec<String>, String> {
+    let names = text.split(|c: char| c == ',' || c.is_whitespace());
+    Ok(names.filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') { Ok(text.into()) } else { Err(expected("a path that starts with /", text)) }
+}
+
+/// A folder; empty means the usual ones.
+pub(super) fn folder(text: &str) -> Result<Option<PathBuf>, String> {
+    if text.is_empty() { Ok(None) } else { path(text).map(Some) }
+}
+
+pub(super) fn chain(text: &str) -> Result<String, String> {
+    if NOT_A_CHAIN.contains(&text) {
+        return Err(format!("{text} is a name of iptables' own; choose another, such as sipban-udp"));
+    }
+    name(text, 28)
+}
+
+/// The name of a set; one more character must find room behind it.
+pub(super) fn set_name(text: &str) -> Result<String, String> {
+    name(text, 30)
+}
+
+/// An interface, with `+` at the end for all that begin so; `any` or nothing for all.
+pub(super) fn interface(text: &str) -> Result<Option<String>, String> {
+    let fits = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '"' | '\'' | '\\');
+    match text {
+        "" | "any" => Ok(None),
+        _ if text.len() <= 15 && text.chars().all(fits) && !text.starts_with(['-', '!', '.']) => {
+            Ok(Some(text.to_owned()))
+        }
+        _ => Err(expected("the name of an interface (at most 15 characters), or any", text)),
+    }
+}
+
+pub(super) fn one_of<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        let chosen = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" or ");
+        chosen.map(|(_, value)| *value).ok_or_else(|| expected(&names(), text))
+    }
+}
+
+/// The target of a block as arguments, an ICMP type always with its long name and never left out.
+pub(super) fn rule(text: &str) -> Result<Vec<String>, String> {
+    target(text, REJECT_WITH)
+}
+
+pub(super) fn rule6(text: &str) -> Result<Vec<String>, String> {
+    target(text, REJECT_WITH_6)
+}
+
+pub(super) fn scope(text: &str) -> Result<ScopeConfig, String> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(ScopeConfig::Auto);
+    }
+    let words = words(text)?;
+    match words.first() {
+        None => return Ok(ScopeConfig::All),
+        Some(first) if !first.starts_with('-') && first != "!" => {
+            return Err(expected("auto, nothing, or a match such as -p udp --dport 5060", text));
+        }
+        Some(_) => {}
+    }
+    match words.iter().find(|word| !may_match(word)) {
+        Some(word) => Err(format!("{word} is no match on packets: give only what comes before -j in a rule")),
+        None => Ok(ScopeConfig::Match(words)),
+    }
+}
+
+fn name(text: &str, max: usize) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if (1..=max).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-') {
+        Ok(text.to_owned())
+    } else {
+        Err(expected(&format!("a name of at most {max} letters, digits, - _ or ., not starting with -"), text))
+    }
+}
+
+fn target(text: &str, types: &[(&str, &str)]) -> Result<Vec<String>, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let with = match words[..] {
+        ["DROP"] => return Ok(vec!["DROP".to_owned()]),
+        ["REJECT"] => types.first(),
+        ["REJECT", "--reject-with", with] => types.iter().find(|(long, short)| *long == with || *short == with),
+        _ => return Err(expected("DROP, REJECT or REJECT --reject-with TYPE", text)),
+    };
+    let known = || types.iter().map(|(long, _)| *long).collect::<Vec<_>>().join(", ");
+    let (long, _) = with.ok_or_else(|| expected(&format!("--reject-with one of {}", known()), text))?;
+    Ok(["REJECT", "--reject-with", long].map(str::to_owned).into())
+}
+
+/// Whether iptables takes the word for a match or its argument. `getopt` lets one write the start of a long option,
+/// so `--ju` is a jump; the abbreviated commands are left to iptables, which refuses a second one.
+fn may_match(word: &str) -> bool {
+    if let Some(long) = word.strip_prefix("--") {
+        let name = long.split('=').next().unwrap_or_default();
+        // The empty name, the start of every option, is `--` alone: the end of the options.
+        return !NO_MATCH_OPTIONS.contains(&name) && !"jump".starts_with(name) && !"goto".starts_with(name);
+    }
+    match word.strip_prefix('-').map(|short| short.chars().next()) {
+        None => true,
+        Some(Some('f')) => word == "-f",
+        Some(option) => option.is_some_and(|option| MATCH_OPTIONS.contains(option)),
+    }
+}
+
+/// Words as a shell splits them, with ' " and \ to keep spaces, and nothing else that a shell does.
+fn words(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None | Some('"'), '\\') => {
+                word.get_or_insert_default().push(chars.next().ok_or("ends in a backslash".to_owned())?)
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    match quote {
+        Some(open) => Err(format!("{open} is not closed")),
+        None => {
+            words.extend(word);
+            Ok(words)
+        }
+    }
+}
+
+/// The value in quotes, control characters escaped, cut where it is of no more use.
+fn expected(what: &str, found: &str) -> String {
+    let shown: String = found.chars().take(60).collect();
+    let more = if shown.len() < found.len() { "..." } else { "" };
+    format!("expected {what}, found {shown:?}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn split(text: &str) -> Vec<String> {
+        words(text).unwrap()
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        assert_eq!(port("65535"), Ok(65535));
+        for text in ["0", "65536", "-1", "", "5038x", "99999999999999999999999"] {
+            assert!(port(text).is_err(), "{text}");
+        }
+        assert!(seconds("0").is_err());
+        assert_eq!(limit("0"), Ok(0));
+    }
+
+    #[test]
+    fn a_chain_has_a_name_that_iptables_takes() {
+        assert_eq!(chain("sipban-udp").unwrap(), "sipban-udp");
+        assert!(chain(&"x".repeat(28)).is_ok());
+        for text in ["", "-x", "INPUT", "DROP", "a b", "a;b", "ä", &"x".repeat(29)] {
+            assert!(chain(text).is_err(), "{text}");
+        }
+        assert!(set_name(&"x".repeat(30)).is_ok());
+        assert!(set_name(&"x".repeat(31)).is_err());
+    }
+
+    #[test]
+    fn a_rule_is_drop_or_reject_and_nothing_else() {
+        assert_eq!(rule("DROP").unwrap(), ["DROP"]);
+        for text in ["REJECT", "REJECT --reject-with icmp-port-unreachable", "REJECT  --reject-with port-unreach"] {
+            assert_eq!(rule(text).unwrap(), ["REJECT", "--reject-with", "icmp-port-unreachable"], "{text}");
+        }
+        for text in [
+            "",
+            "ACCEPT",
+            "drop",
+            "DROP; reboot",
+            "DROP -m x",
+            "REJECT --reject-with",
+            "REJECT --reject-with tcp-reset",
+            "REJECT --reject-with $(reboot)",
+            "REJECT --reject-with icmp6-port-unreachable",
+        ] {
+            assert!(rule(text).is_err(), "{text}");
+        }
+        assert!(rule6("REJECT --reject-with icmp6-port-unreachable").is_ok());
+    }
+
+    #[test]
+    fn a_scope_is_split_as_a_shell_would() {
+        assert_eq!(scope(""), Ok(ScopeConfig::All));
+        assert_eq!(scope("Auto"), Ok(ScopeConfig::Auto));
+        let sip = ["-p", "udp", "--dport", "5060"].map(str::to_owned).into();
+        assert_eq!(scope("-p udp  --dport 5060 "), Ok(ScopeConfig::Match(sip)));
+        assert_eq!(
+            split("-m comment --comment 'it is' \"a \\\" b\"c d\\ e"),
+            ["-m", "comment", "--comment", "it is", "a \" bc", "d e"]
+        );
+        assert_eq!(split("$(reboot) `reboot` ; *"), ["$(reboot)", "`reboot`", ";", "*"]);
+        assert_eq!(split("a '' b"), ["a", "", "b"]);
+        assert!(words("-m 'x").is_err());
+    }
+
+    #[test]
+    fn a_scope_only_matches() {
+        for text in [
+            "-p udp -m multiport --dports 5060,5061",
+            "! -s 10.0.0.0/8",
+            "-p tcp --syn",
+            "-pudp",
+            "-m policy --dir in --pol ipsec --mode tunnel",
+            "-m set --match-set x src",
+            "-i eth0",
+        ] {
+            assert!(matches!(scope(text), Ok(ScopeConfig::Match(_))), "{text}");
+        }
+        for text in [
+            "-j ACCEPT",
+            "-jACCEPT",
+            "--jump ACCEPT",
+            "--jump=ACCEPT",
+            "--ju ACCEPT",
+            "-p udp -g x",
+            "--goto x",
+            "-A INPUT",
+            "-p udp -F",
+            "--flush",
+            "-t nat",
+            "-fj ACCEPT",
+            "-vj ACCEPT",
+            "-p udp -",
+            "-p udp --",
+            "udp 5060",
+            "; reboot",
+            "-m 'x",
+        ] {
+            assert!(scope(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_interface_is_a_name_or_any() {
+        assert_eq!(interface("any"), Ok(None));
+        assert_eq!(interface(""), Ok(None));
+        assert_eq!(interface("eno1").unwrap().as_deref(), Some("eno1"));
+        assert_eq!(interface("tun+").unwrap().as_deref(), Some("tun+"));
+        for text in ["-i", "a b", "averyveryverylongname", "a/b", "!eth0", ".."] {
+            assert!(interface(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_an_address_or_a_name() {
+        for (text, host_name) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("::1", "::1"),
+            ("localhost", "localhost"),
+            ("SIP.Example.COM.", "sip.example.com"),
+        ] {
+            assert_eq!(host(text).as_deref(), Ok(host_name));
+        }
+        for text in ["", ".", "a..b", "-a.b", "a-.b", "10.0.0.300", "10.1.2.3-10.1.2.9", "10.1.*", "a b", "a:b", "ñ.mx"]
+        {
+            assert!(host(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn words_quoted_for_a_shell_come_back(given in proptest::collection::vec("[^\\pC]{0,12}", 0..6)) {
+            let text: Vec<String> = given.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
+            prop_assert_eq!(split(&text.join(" ")), given);
+        }
+
+        #[test]
+        fn no_value_panics(text in any::<String>()) {
+            let _ = (scope(&text), rule(&text), chain(&text), interface(&text), host(&text), names(&text), limit(&text));
+        }
+    }
+}
