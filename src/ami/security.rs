@@ -1,0 +1,209 @@
+//! Frames to security events, proof against what an attacker writes into them.
+//!
+//! PURE: no clock, no I/O. Asterisk writes values unescaped, so an attacker can put lines of his own, even an empty
+//! line and a whole event, into one. INVARIANT: an event names only a sender that Asterisk itself wrote down: it is an
+//! unbroken canonical event that nothing behind it calls into question, or the true end of a broken one.
+//!
+//! How that is known: Asterisk writes the fields of an event in a fixed order, and what an attacker can write stands
+//! before the addresses. Whatever he adds, the true `SessionID, LocalAddress, RemoteAddress` follow it, in the same
+//! frame or, if he wrote an empty line, in one that cannot be a canonical event of its own. So of frames that are not
+//! canonical only the end of the last one counts, and it takes the trust from the frame before it.
+
+mod canon;
+
+use std::hash::RandomState;
+use std::net::IpAddr;
+
+use super::frame::Frame;
+pub use canon::{Endpoint, Transport};
+
+/// One security event that Asterisk is known to have sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityEvent {
+    /// What happened.
+    pub kind: Kind,
+    /// Which part of Asterisk says so.
+    pub service: Service,
+    /// Account named in the request, as sent (an attacker's own bytes), at most [`MAX_ACCOUNT`] of them.
+    pub account: Box<[u8]>,
+    /// Stands for the SessionID, the Call-ID on PJSIP: equal within one process if those are equal.
+    pub session: u64,
+    /// Our side.
+    pub local: Endpoint,
+    /// Who caused it.
+    pub remote: Endpoint,
+    /// Asterisk's own time of the event, milliseconds since 1970; `None` for a broken event.
+    pub time: Option<i64>,
+}
+
+/// Bytes of an AccountID that are kept.
+pub const MAX_ACCOUNT: usize = 128;
+
+impl SecurityEvent {
+    /// Whether PJSIP could not tell whose account is meant: it says `<unknown>` then.
+    pub fn is_unidentified(&self) -> bool {
+        &*self.account == b"<unknown>"
+    }
+
+    /// The attacker's or phone's address.
+    pub fn source(&self) -> IpAddr {
+        self.remote.address
+    }
+}
+
+/// What a security event says (names as in Asterisk's `main/security_events.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Refused by an access list.
+    FailedAcl(Acl),
+    /// There is no such account.
+    InvalidAccountId,
+    /// Too many sessions or calls of one account.
+    SessionLimit,
+    /// Asterisk is short of memory.
+    MemoryLimit,
+    /// The machine is overloaded.
+    LoadAverageLimit,
+    /// The registrar has no use for the request.
+    RequestNotSupported,
+    /// Not permitted, or not before login.
+    RequestNotAllowed,
+    /// Login in a way that is not offered.
+    AuthMethodNotAllowed,
+    /// Nonsense.
+    RequestBadFormat,
+    /// Logged in.
+    SuccessfulAuth {
+        /// A password was proved, not only an address.
+        using_password: bool,
+    },
+    /// A session came from another address than before.
+    UnexpectedAddress,
+    /// Wrong answer to a challenge: a wrong password.
+    ChallengeResponseFailed,
+    /// Wrong password.
+    InvalidPassword,
+    /// Asked for a password.
+    ChallengeSent,
+    /// Over a transport that the account may not use.
+    InvalidTransport,
+    /// Somebody wrote lines of his own into an event; what it was is not known for certain, who did it is.
+    Tampered,
+    /// An event that this version does not know.
+    Other,
+}
+
+/// Which access list of Asterisk refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Acl {
+    /// The registrar, for reasons that a rebooted phone can give: `registrar_...`.
+    Registrar,
+    /// One that tells who may use an account or the manager interface.
+    Access,
+}
+
+/// Which part of Asterisk sent an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// chan_pjsip.
+    Pjsip,
+    /// chan_sip.
+    Sip,
+    /// The manager interface.
+    Ami,
+    /// A third party's module.
+    Other,
+}
+
+/// Decides which frames may be believed.
+#[derive(Debug, Default)]
+pub struct Guard {
+    /// A canonical event that the next frame may still expose as forged.
+    pending: Option<SecurityEvent>,
+    /// Frames that are not canonical, since the last one that is.
+    broken: Option<Broken>,
+    hasher: RandomState,
+    /// What was met so far.
+    pub counts: Counts,
+}
+
+/// Frames met by a [`Guard`] that were not sound events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events that somebody wrote lines into.
+    pub tampered: u64,
+    /// Events of a shape that no known version of Asterisk sends.
+    pub strange: u64,
+    /// Frames too long to read.
+    pub overlong: u64,
+}
+
+#[derive(Debug)]
+struct Broken {
+    frames: u32,
+    tampered: bool,
+    sender: Option<canon::Sender>,
+}
+
+impl Guard {
+    /// Takes the next frame; what may be acted on now goes to `out`.
+    pub fn frame(&mut self, frame: &Frame<'_>, out: &mut Vec<SecurityEvent>) {
+        let shape = match frame {
+            Frame::Whole(bytes) => canon::shape(bytes, &self.hasher),
+            Frame::Overlong(tail) => {
+                // Nothing honest makes an event that long.
+                self.counts.overlong += 1;
+                canon::Shape::Broken { sender: canon::sender(tail, &self.hasher), tampered: true }
+            }
+        };
+        match shape {
+            canon::Shape::Neutral => {}
+            canon::Shape::Event(event) => {
+                let settled = self.pending.is_none() && self.broken.is_none();
+                self.settle(out);
+                // On PJSIP no value that may hold CR LF has room for the lines that a forged event needs, so what
+                // stands on settled ground need not wait for the next frame.
+                if settled && event.service == Service::Pjsip {
+                    out.push(event);
+                } else {
+                    self.pending = Some(event);
+                }
+            }
+            canon::Shape::Broken { sender, tampered } => {
+                let broken = self.broken.get_or_insert(Broken { frames: 0, tampered: false, sender: None });
+                broken.frames += 1;
+                broken.tampered |= tampered;
+                broken.sender = sender;
+                if self.pending.take().is_some() {
+                    broken.frames += 1;
+                }
+            }
+        }
+    }
+
+    /// Nothing came for a while, and the stream stands between two frames: the rest of a cut event comes in the same
+    /// write, so what waits is settled.
+    pub fn silence(&mut self, out: &mut Vec<SecurityEvent>) {
+        self.settle(out);
+    }
+
+    /// Whether an event waits for the next frame or for silence.
+    pub fn is_waiting(&self) -> bool {
+        self.pending.is_some() || self.broken.is_some()
+    }
+
+    fn settle(&mut self, out: &mut Vec<SecurityEvent>) {
+        out.extend(self.pending.take());
+        let Some(broken) = self.broken.take() else { return };
+        match broken.sender {
+            Some(sender) if broken.tampered || broken.frames > 1 => {
+                self.counts.tampered += 1;
+                out.push(sender.accused());
+            }
+            _ => self.counts.strange += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

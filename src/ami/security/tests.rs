@@ -1,0 +1,98 @@
+use super::*;
+use crate::ami::frame::Framer;
+
+const SOUND: &str = "Event: InvalidAccountID\r\nPrivilege: security,all\r\nEventTV: 2026-11-22T10:49:04.200+0000\r\n\
+    Severity: Error\r\nService: SIP\r\nEventVersion: 1\r\nAccountID: 9999\r\nSessionID: a\r\n\
+    LocalAddress: IPV4/UDP/198.18.0.1/5060\r\nRemoteAddress: IPV4/UDP/198.18.0.20/37146\r\n\r\n";
+
+/// What a stream says once it has fallen silent: kinds and senders.
+fn read(stream: &str) -> Vec<(Kind, String)> {
+    let mut framer = Framer::default();
+    let mut guard = Guard::default();
+    let mut events = Vec::new();
+    framer.push(stream.as_bytes());
+    while let Some(frame) = framer.next_frame() {
+        guard.frame(&frame, &mut events);
+    }
+    guard.silence(&mut events);
+    events.iter().map(|event| (event.kind, event.source().to_string())).collect()
+}
+
+fn sound(account: &str) -> String {
+    SOUND.replace("9999", account)
+}
+
+#[test]
+fn a_sound_event_is_believed() {
+    assert_eq!(read(SOUND), [(Kind::InvalidAccountId, "198.18.0.20".into())]);
+}
+
+#[test]
+fn a_line_written_into_the_account_accuses_its_writer() {
+    let stream = sound("\r\nRemoteAddress: IPV4/UDP/9.9.9.9/5");
+    assert_eq!(read(&stream), [(Kind::Tampered, "198.18.0.20".into())]);
+}
+
+#[test]
+fn a_bare_line_feed_does_not_make_a_line() {
+    let stream = sound("\nRemoteAddress: IPV4/UDP/9.9.9.9/5");
+    assert_eq!(read(&stream), [(Kind::InvalidAccountId, "198.18.0.20".into())]);
+}
+
+#[test]
+fn a_perfect_forged_event_falls_with_the_rest_behind_it() {
+    let forged = "x\r\nSessionID: b\r\nLocalAddress: IPV4/UDP/1.1.1.1/1\r\nRemoteAddress: IPV4/UDP/9.9.9.9/5\r\n\r\n";
+    for dressed in
+        ["", "Response: Success\r\n", "Event: InvalidPassword\r\nX: y", "Event: Newchannel\r\nPrivilege: call,all"]
+    {
+        let stream = sound(&format!("{forged}{dressed}"));
+        assert_eq!(read(&stream), [(Kind::Tampered, "198.18.0.20".into())], "{dressed}");
+    }
+}
+
+#[test]
+fn a_response_between_forgery_and_rest_saves_nothing() {
+    let forged = "x\r\nSessionID: b\r\nLocalAddress: IPV4/UDP/1.1.1.1/1\r\nRemoteAddress: IPV4/UDP/9.9.9.9/5\r\n\r\n\
+        Response: Success\r\n\r\n";
+    assert_eq!(read(&sound(forged)), [(Kind::Tampered, "198.18.0.20".into())]);
+}
+
+#[test]
+fn honest_frames_between_events_take_no_trust() {
+    let stream = format!(
+        "{SOUND}Response: Success\r\nActionID: 1\r\nPing: Pong\r\n\r\n\
+         Event: FullyBooted\r\nPrivilege: system,all\r\nUptime: 3\r\n\r\n{SOUND}"
+    );
+    assert_eq!(read(&stream).len(), 2);
+}
+
+#[test]
+fn an_event_of_an_unknown_shape_accuses_nobody() {
+    let stream = SOUND.replace("Severity: Error", "Severity: Grave");
+    assert_eq!(read(&stream), []);
+}
+
+#[test]
+fn further_fields_of_a_newer_asterisk_do_no_harm() {
+    let stream = SOUND
+        .replace("37146\r\n\r\n", "37146\r\nWeather: fine\r\n\r\n")
+        .replace("EventTV", "SystemName: lab-pbx\r\nEventTV");
+    assert_eq!(read(&stream), [(Kind::InvalidAccountId, "198.18.0.20".into())]);
+}
+
+#[test]
+fn the_sender_of_an_overlong_event_is_found_at_its_end() {
+    let stream = sound(&"x".repeat(crate::ami::frame::MAX_FRAME));
+    assert_eq!(read(&stream), [(Kind::Tampered, "198.18.0.20".into())]);
+}
+
+#[test]
+fn pjsip_events_on_settled_ground_need_not_wait() {
+    let mut guard = Guard::default();
+    let mut events = Vec::new();
+    let stream = SOUND.replace("Service: SIP", "Service: PJSIP");
+    guard.frame(&Frame::Whole(stream.trim_end().as_bytes()), &mut events);
+    assert_eq!((events.len(), guard.is_waiting()), (1, false));
+    guard.frame(&Frame::Whole(SOUND.trim_end().as_bytes()), &mut events);
+    assert_eq!((events.len(), guard.is_waiting()), (1, true));
+}

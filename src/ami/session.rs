@@ -1,0 +1,261 @@
+//! One connection to Asterisk, from greeting to loss.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::frame::{Frame, Framer};
+use super::security::{Guard, SecurityEvent};
+use crate::clock::Clock;
+use crate::config::Ami;
+use crate::event::{AmiState, Event};
+
+/// For connecting, greeting and login, and for a write; Asterisk answers a wrong secret after a second.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest greeting, in bytes; a manager interface says about thirty.
+const MAX_GREETING: usize = 1024;
+
+/// The rest of a cut event comes in the same write as its beginning, so after so long there is none.
+const SILENCE: Duration = Duration::from_millis(50);
+
+/// How soon a Ping that the console asks for goes out.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// Why a session ended, or never began.
+#[derive(Debug)]
+pub(super) enum End {
+    /// No connection, or no longer.
+    Lost(String),
+    /// Asterisk refused the login.
+    Refused(String),
+    /// The owner has stopped.
+    OwnerGone,
+}
+
+/// A connection that is logged in.
+pub(super) struct Session<'a> {
+    ami: &'a Ami,
+    inbox: &'a Sender<Event>,
+    clock: &'a Clock,
+    ping_wanted: &'a AtomicBool,
+    stream: TcpStream,
+    framer: Framer,
+    guard: Guard,
+    /// Begins every ActionID of this session. What an attacker writes cannot answer to it.
+    token: String,
+    /// When the unanswered Ping was sent.
+    pinged: Option<Duration>,
+    /// When the next Ping is due.
+    next_ping: Duration,
+}
+
+impl<'a> Session<'a> {
+    /// Connects and logs in.
+    pub(super) fn open(
+        ami: &'a Ami,
+        inbox: &'a Sender<Event>,
+        clock: &'a Clock,
+        ping_wanted: &'a AtomicBool,
+    ) -> Result<Session<'a>, End> {
+        let stream = connect(ami)?;
+        let now = clock.now().monotonic;
+        let mut session = Session {
+            ami,
+            inbox,
+            clock,
+            ping_wanted,
+            stream,
+            framer: Framer::default(),
+            guard: Guard::default(),
+            token: token()?,
+            pinged: None,
+            next_ping: now + Duration::from_secs(ami.ping),
+        };
+        let greeting = session.greeting(now + PATIENCE)?;
+        session.log_in(now + 2 * PATIENCE)?;
+        session.tell(Event::Ami(AmiState::Up { greeting }))?;
+        Ok(session)
+    }
+
+    /// Reads events until the connection is lost.
+    pub(super) fn run(&mut self) -> End {
+        loop {
+            if let Err(end) = self.turn() {
+                return end;
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), End> {
+        self.keep_alive()?;
+        let waits = self.guard.is_waiting() && self.framer.is_between_frames();
+        let mut events = Vec::new();
+        if self.read(if waits { SILENCE } else { IDLE }, &mut events)? {
+            self.frames(&mut events)?;
+        } else if waits {
+            self.guard.silence(&mut events);
+        }
+        self.pass_on(events)
+    }
+
+    /// Takes in what has been read.
+    fn frames(&mut self, events: &mut Vec<SecurityEvent>) -> Result<(), End> {
+        while let Some(frame) = self.framer.next_frame() {
+            self.guard.frame(&frame, events);
+            if self.pinged.is_some() && is_response_to(&frame, &self.token) {
+                if let Some(sent) = self.pinged.take() {
+                    let took = self.clock.now().monotonic.saturating_sub(sent);
+                    self.inbox.send(Event::Pong(took)).map_err(|_| End::OwnerGone)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pass_on(&self, events: Vec<SecurityEvent>) -> Result<(), End> {
+        if events.is_empty() { Ok(()) } else { self.tell(Event::Security(events)) }
+    }
+
+    fn tell(&self, event: Event) -> Result<(), End> {
+        self.inbox.send(event).map_err(|_| End::OwnerGone)
+    }
+
+    fn keep_alive(&mut self) -> Result<(), End> {
+        let now = self.clock.now().monotonic;
+        let interval = Duration::from_secs(self.ami.ping);
+        if self.pinged.is_some_and(|sent| now > sent + interval) {
+            return Err(End::Lost(format!("no answer to a Ping within {} s", self.ami.ping)));
+        }
+        let wanted = self.ping_wanted.swap(false, Ordering::Relaxed);
+        if (wanted || now >= self.next_ping) && self.pinged.is_none() {
+            self.next_ping = now + interval;
+            self.pinged = Some(now);
+            self.action("Ping", "")?;
+        }
+        Ok(())
+    }
+
+    fn greeting(&mut self, deadline: Duration) -> Result<String, End> {
+        loop {
+            if let Some(line) = self.framer.next_line() {
+                let line = String::from_utf8_lossy(line).into_owned();
+                if line.starts_with("Asterisk Call Manager/") && line.len() < MAX_GREETING {
+                    return Ok(line);
+                }
+                return Err(not_asterisk(line.as_bytes()));
+            }
+            if self.framer.peek().len() > MAX_GREETING {
+                return Err(End::Lost("no manager interface: it greets with more than a line".into()));
+            }
+            self.read_before(deadline, "no greeting", &mut Vec::new())?;
+        }
+    }
+
+    fn log_in(&mut self, deadline: Duration) -> Result<(), End> {
+        let credentials = format!("Username: {}\r\nSecret: {}\r\nEvents: security\r\n", self.ami.user, self.ami.pass.0);
+        self.action("Login", &credentials)?;
+        let mut events = Vec::new();
+        loop {
+            while let Some(frame) = self.framer.next_frame() {
+                self.guard.frame(&frame, &mut events);
+                let Frame::Whole(bytes) = frame else { continue };
+                if !is_response_to(&Frame::Whole(bytes), &self.token) {
+                    continue;
+                }
+                if bytes.starts_with(b"Response: Success\r\n") {
+                    // What came with the answer is judged before what comes later.
+                    self.frames(&mut events)?;
+                    return self.pass_on(events);
+                }
+                let message = field(bytes, b"Message: ").unwrap_or(b"login refused without a reason");
+                return Err(End::Refused(String::from_utf8_lossy(message).into_owned()));
+            }
+            self.read_before(deadline, "no answer to the login", &mut events)?;
+        }
+    }
+
+    fn action(&mut self, name: &str, fields: &str) -> Result<(), End> {
+        let action = format!("Action: {name}\r\nActionID: {}\r\n{fields}\r\n", self.token);
+        self.stream.write_all(action.as_bytes()).map_err(|error| End::Lost(format!("cannot send {name}: {error}")))
+    }
+
+    fn read_before(&mut self, deadline: Duration, what: &str, events: &mut Vec<SecurityEvent>) -> Result<(), End> {
+        let left = deadline.saturating_sub(self.clock.now().monotonic);
+        if left.is_zero() {
+            return Err(End::Lost(format!("{what} within {} s", PATIENCE.as_secs())));
+        }
+        self.read(left, events).map(drop)
+    }
+
+    /// Reads once. False: nothing came in time. At the end of the stream, what was complete is passed on first.
+    fn read(&mut self, timeout: Duration, events: &mut Vec<SecurityEvent>) -> Result<bool, End> {
+        let lost = |error: std::io::Error| End::Lost(format!("cannot read: {error}"));
+        self.stream.set_read_timeout(Some(timeout)).map_err(lost)?;
+        match self.stream.read(self.framer.space()) {
+            Ok(0) => {
+                if self.framer.is_between_frames() {
+                    self.guard.silence(events);
+                }
+                self.pass_on(std::mem::take(events))?;
+                Err(End::Lost("Asterisk closed the connection".into()))
+            }
+            Ok(count) => {
+                self.framer.filled(count);
+                Ok(true)
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Ok(false),
+                _ => Err(lost(error)),
+            },
+        }
+    }
+}
+
+fn connect(ami: &Ami) -> Result<TcpStream, End> {
+    let target = format!("{}:{}", ami.host, ami.port);
+    let lost = |error: std::io::Error| End::Lost(format!("cannot connect to {target}: {error}"));
+    let mut last = End::Lost(format!("{} has no address", ami.host));
+    for address in (ami.host.as_str(), ami.port).to_socket_addrs().map_err(lost)? {
+        let connected = TcpStream::connect_timeout(&address, PATIENCE).and_then(|stream| {
+            stream.set_write_timeout(Some(PATIENCE))?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = lost(error),
+        }
+    }
+    Err(last)
+}
+
+fn token() -> Result<String, End> {
+    let random = getrandom::u64().map_err(|error| End::Lost(format!("no random numbers: {error}")))?;
+    Ok(format!("sipban-{random:016x}"))
+}
+
+fn not_asterisk(line: &[u8]) -> End {
+    let start = line.get(..40).unwrap_or(line).escape_ascii();
+    End::Lost(format!("no manager interface: it greets with \"{start}\""))
+}
+
+fn is_response_to(frame: &Frame<'_>, token: &str) -> bool {
+    let Frame::Whole(bytes) = frame else { return false };
+    bytes.starts_with(b"Response: ") && field(bytes, b"ActionID: ") == Some(token.as_bytes())
+}
+
+/// The value of the first line that begins so.
+fn field<'b>(frame: &'b [u8], start: &[u8]) -> Option<&'b [u8]> {
+    let mut rest = frame;
+    loop {
+        let end = memchr::memmem::find(rest, b"\r\n").unwrap_or(rest.len());
+        if let Some(value) = rest[..end].strip_prefix(start) {
+            return Some(value);
+        }
+        rest = rest.get(end + 2..)?;
+    }
+}
