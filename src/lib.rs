@@ -24,8 +24,11 @@
 //! - Memory is bounded, whatever comes in: a frame by [`ami::frame::MAX_FRAME`], evidence by
 //!   [`judge::evidence::MAX_SOURCES`] and [`judge::evidence::MAX_ITEMS`], the inbox, console sessions and their lines.
 
+pub mod allowlist;
 pub mod ami;
+pub mod book;
 pub mod clock;
 pub mod config;
 pub mod event;
+pub mod judge;
 pub mod whitelist;
