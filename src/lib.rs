@@ -30,5 +30,6 @@ pub mod book;
 pub mod clock;
 pub mod config;
 pub mod event;
+pub mod firewall;
 pub mod judge;
 pub mod whitelist;

@@ -1,0 +1,230 @@
+//! PURE: what `iptables-save -t filter` says of our chain and of the way to it.
+
+use std::collections::HashSet;
+
+use ipnet::IpNet;
+
+/// The part of the table `filter` that concerns us.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Listing {
+    /// Our chain, if it is there.
+    pub chain: Option<Chain>,
+    /// The rules of INPUT that jump to it, without the `-A INPUT`.
+    pub jumps: Vec<String>,
+    /// The rule of INPUT that lets traffic in before it comes to one of the jumps.
+    pub bypass: Option<String>,
+    /// Other rules that lead to our chain, which are not ours.
+    pub references: Vec<String>,
+}
+
+/// Our chain.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Chain {
+    /// The blocks, each once, as listed.
+    pub blocks: Vec<IpNet>,
+    /// How many rules block what another rule blocks already.
+    pub doubles: usize,
+    /// How many blocks have another target than ours.
+    pub other_target: usize,
+    /// Rules that are no blocks.
+    pub strays: Vec<String>,
+    /// Whether the last rule, and no other, is RETURN.
+    pub returns_last: bool,
+}
+
+impl Listing {
+    /// `target` is that of our blocks as it is listed, such as `-j DROP`.
+    pub(super) fn parse(text: &str, chain: &str, target: &str) -> Listing {
+        let declaration = format!(":{chain} ");
+        let block = format!("-A {chain} ");
+        let mut listing = Listing::default();
+        let mut lets_in = None;
+        let mut seen = HashSet::new();
+        // Old versions end a rule with a blank.
+        for line in text.lines().map(str::trim_end) {
+            if let Some(rule) = line.strip_prefix(&block) {
+                listing.chain.get_or_insert_default().add(rule, target, &mut seen);
+            } else if let Some(rule) = line.strip_prefix("-A INPUT ") {
+                match destination(rule) {
+                    Some(("-j", to)) if to == chain => {
+                        listing.jumps.push(rule.to_owned());
+                        listing.bypass = listing.bypass.take().or(lets_in.clone());
+                    }
+                    Some(("-g", to)) if to == chain => listing.references.push(line.to_owned()),
+                    Some(("-g", _) | ("-j", "ACCEPT" | "RETURN")) if !is_loopback(rule) => {
+                        lets_in.get_or_insert_with(|| rule.to_owned());
+                    }
+                    _ => {}
+                }
+            } else if line.starts_with(&declaration) {
+                listing.chain.get_or_insert_default();
+            } else if line.contains(chain) && destination(line).is_some_and(|(_, to)| to == chain) {
+                listing.references.push(line.to_owned());
+            }
+        }
+        listing
+    }
+}
+
+impl Chain {
+    fn add(&mut self, rule: &str, target: &str, seen: &mut HashSet<IpNet>) {
+        // A RETURN hides what stands behind it.
+        if std::mem::take(&mut self.returns_last) {
+            self.strays.push("-j RETURN".to_owned());
+        }
+        if rule == "-j RETURN" {
+            self.returns_last = true;
+            return;
+        }
+        match source(rule) {
+            Some((net, to)) if to == target || to == "-j DROP" || to.starts_with("-j REJECT") => {
+                self.other_target += usize::from(to != target);
+                match seen.insert(net) {
+                    true => self.blocks.push(net),
+                    false => self.doubles += 1,
+                }
+            }
+            _ => self.strays.push(rule.to_owned()),
+        }
+    }
+}
+
+/// Packets that the rule for `net` has dropped, of `iptables-save -c -t filter`.
+pub(super) fn packets(text: &str, chain: &str, net: &IpNet) -> Option<u64> {
+    let wanted = format!("-A {chain} ");
+    text.lines().map(str::trim_end).find_map(|line| {
+        let (counters, rule) = line.strip_prefix('[')?.split_once("] ")?;
+        let (source, _) = source(rule.strip_prefix(&wanted)?)?;
+        if source == *net { counters.split(':').next()?.parse().ok() } else { None }
+    })
+}
+
+/// The network of `-s NET` and the rest of the rule.
+fn source(rule: &str) -> Option<(IpNet, &str)> {
+    let (net, rest) = rule.strip_prefix("-s ")?.split_once(' ')?;
+    Some((net.parse().ok()?, rest))
+}
+
+/// How and where a rule leads: `-j` or `-g`, and the target. A comment may hold such words too, in quotes.
+fn destination(rule: &str) -> Option<(&str, &str)> {
+    let words: Vec<&str> = words(rule).collect();
+    words.windows(2).find(|pair| matches!(pair[0], "-j" | "-g")).map(|pair| (pair[0], pair[1]))
+}
+
+fn is_loopback(rule: &str) -> bool {
+    let words: Vec<&str> = words(rule).collect();
+    words.windows(2).enumerate().any(|(at, pair)| pair == ["-i", "lo"] && (at == 0 || words[at - 1] != "!"))
+}
+
+/// Splits at blanks outside double quotes, in which a backslash takes the meaning from what follows.
+fn words(rule: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    let ends = move |letter: char| {
+        let literal = std::mem::take(&mut escaped);
+        match letter {
+            '\\' if quoted && !literal => escaped = true,
+            '"' if !literal => quoted = !quoted,
+            _ => {}
+        }
+        letter == ' ' && !quoted
+    };
+    rule.split(ends).filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(rules: &str) -> Listing {
+        let text = format!("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n{rules}COMMIT\n# Completed\n");
+        Listing::parse(&text, "sipban-udp", "-j DROP")
+    }
+
+    fn nets(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn without_our_chain_there_is_nothing() {
+        assert_eq!(parse(":sipban-udp-old - [0:0]\n-A INPUT -j sipban-udp-old\n"), Listing::default());
+    }
+
+    #[test]
+    fn a_sound_chain_has_blocks_and_a_return_at_the_end() {
+        let listing = parse(
+            ":sipban-udp - [0:0]\n-A INPUT -p udp -m udp --dport 5060 -j sipban-udp\n\
+             -A sipban-udp -s 192.0.2.1/32 -j DROP\n-A sipban-udp -s 198.51.100.0/24 -j DROP\n\
+             -A sipban-udp -j RETURN\n",
+        );
+        let chain = listing.chain.unwrap();
+        assert_eq!(chain.blocks, nets(&["192.0.2.1/32", "198.51.100.0/24"]));
+        assert!(chain.returns_last && chain.strays.is_empty());
+        assert_eq!((chain.doubles, chain.other_target), (0, 0));
+        assert_eq!(listing.jumps, ["-p udp -m udp --dport 5060 -j sipban-udp"]);
+        assert_eq!(listing.bypass, None);
+    }
+
+    #[test]
+    fn all_that_can_be_wrong_with_a_chain_is_seen() {
+        let chain = parse(
+            "-A sipban-udp -s 192.0.2.1/32 -j REJECT --reject-with icmp-port-unreachable\n\
+             -A sipban-udp -s 192.0.2.2/32 -j DROP\n-A sipban-udp -j RETURN\n\
+             -A sipban-udp -s 192.0.2.2/32 -j DROP\n-A sipban-udp ! -s 192.0.2.3/32 -j DROP\n\
+             -A sipban-udp -s 192.0.2.4/32 -p udp -j DROP\n-A sipban-udp -j DROP\n",
+        );
+        let chain = chain.chain.unwrap();
+        assert_eq!(chain.blocks, nets(&["192.0.2.1/32", "192.0.2.2/32"]));
+        assert_eq!((chain.doubles, chain.other_target), (1, 1));
+        let strays = ["-j RETURN", "! -s 192.0.2.3/32 -j DROP", "-s 192.0.2.4/32 -p udp -j DROP", "-j DROP"];
+        assert_eq!(chain.strays, strays);
+        assert!(!chain.returns_last);
+    }
+
+    #[test]
+    fn ipv6_sources_are_read() {
+        let chain = parse("-A sipban-udp -s 2001:db8::1/128 -j DROP\n-A sipban-udp -s 2001:db8:0:1::/64 -j DROP\n");
+        assert_eq!(chain.chain.unwrap().blocks, nets(&["2001:db8::1/128", "2001:db8:0:1::/64"]));
+    }
+
+    #[test]
+    fn what_lets_traffic_in_before_the_jump_is_a_bypass() {
+        let before = |rule: &str| parse(&format!("-A INPUT {rule}\n-A INPUT -j sipban-udp\n")).bypass;
+        for rule in ["-j ACCEPT", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "! -i lo -j ACCEPT"] {
+            assert_eq!(before(rule).as_deref(), Some(rule));
+        }
+        assert!(before("-p udp -j RETURN").is_some());
+        assert!(before("-g other").is_some());
+        for rule in ["-i lo -j ACCEPT", "-j ufw-before-input", "-s 192.0.2.1/32 -j DROP", "-p tcp"] {
+            assert_eq!(before(rule), None, "{rule}");
+        }
+        assert_eq!(before(r#"-m comment --comment "to -j ACCEPT or \" -j ACCEPT" -j other"#), None);
+        assert_eq!(parse("-A INPUT -j sipban-udp\n-A INPUT -j ACCEPT\n").bypass, None);
+    }
+
+    #[test]
+    fn rules_of_others_that_lead_to_our_chain_are_told_apart() {
+        let listing = parse(
+            "-A INPUT -g sipban-udp\n-A FORWARD -j sipban-udp\n\
+             -A FORWARD -m comment --comment \"not -j sipban-udp\" -j ACCEPT\n",
+        );
+        assert_eq!(listing.references, ["-A INPUT -g sipban-udp", "-A FORWARD -j sipban-udp"]);
+        assert!(listing.jumps.is_empty());
+    }
+
+    #[test]
+    fn packets_are_those_of_exactly_this_entry() {
+        let text = "[9:90] -A INPUT -j c\n[3:30] -A c -s 192.0.2.0/24 -j DROP\n[5:50] -A c -s 192.0.2.1/32 -j DROP\n";
+        assert_eq!(packets(text, "c", &"192.0.2.1/32".parse().unwrap()), Some(5));
+        assert_eq!(packets(text, "c", &"192.0.2.0/24".parse().unwrap()), Some(3));
+        assert_eq!(packets(text, "c", &"192.0.2.2/32".parse().unwrap()), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_listing_is_too_strange_to_read(text in "(\\[1:2\\] )?(-A (INPUT|c) |:c )?([-!jgsi\"\\\\ acl]|ACCEPT|[0-9./:]){0,40}") {
+            Listing::parse(&text, "c", "-j DROP");
+            packets(&text, "c", &"192.0.2.1/32".parse().unwrap());
+        }
+    }
+}

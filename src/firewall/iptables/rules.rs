@@ -1,0 +1,213 @@
+//! PURE: what the configuration asks for, in the words of `iptables-restore`.
+
+use crate::firewall::{Error, Scope};
+
+/// The IP version a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V4,
+    V6,
+}
+
+impl Version {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Version::V4 => "IPv4",
+            Version::V6 => "IPv6",
+        }
+    }
+}
+
+/// What iptables takes as the name of a chain of one's own. It would take the name of a built-in one too, and
+/// empty that.
+pub(super) fn check_chain_name(chain: &str) -> Result<(), Error> {
+    const TAKEN: [&str; 12] = [
+        "INPUT",
+        "OUTPUT",
+        "FORWARD",
+        "PREROUTING",
+        "POSTROUTING",
+        "ACCEPT",
+        "DROP",
+        "REJECT",
+        "RETURN",
+        "QUEUE",
+        "LOG",
+        "MARK",
+    ];
+    let why = if chain.is_empty() || chain.len() > 28 {
+        "must have 1 to 28 characters"
+    } else if !chain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+@".contains(&byte)) {
+        "may hold letters, digits and - _ . : + @ only"
+    } else if !chain.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+        "must begin with a letter or a digit"
+    } else if TAKEN.contains(&chain) {
+        "is a word of iptables itself"
+    } else {
+        return Ok(());
+    };
+    Err(Error(format!("iptables.chain: `{chain}` {why}; choose a name like sipban-udp")))
+}
+
+/// How an attacker may be told that he is not welcome: the name iptables lists it by, a short one that it takes
+/// as well, and what ip6tables calls the like.
+const REJECT_WITH: [(&str, &str, &str); 7] = [
+    ("icmp-port-unreachable", "port-unreach", "icmp6-port-unreachable"),
+    ("icmp-net-unreachable", "net-unreach", "icmp6-no-route"),
+    ("icmp-host-unreachable", "host-unreach", "icmp6-addr-unreachable"),
+    ("icmp-proto-unreachable", "proto-unreach", "icmp6-port-unreachable"),
+    ("icmp-net-prohibited", "net-prohib", "icmp6-adm-prohibited"),
+    ("icmp-host-prohibited", "host-prohib", "icmp6-adm-prohibited"),
+    ("icmp-admin-prohibited", "admin-prohib", "icmp6-adm-prohibited"),
+];
+
+/// `iptables.rule` as iptables lists it, `-j` and all, so that what is in force can be compared with it.
+pub(super) fn target(rule: &[String], version: Version) -> Result<String, Error> {
+    let words: Vec<&str> = rule.iter().map(String::as_str).collect();
+    let answer = match words[..] {
+        ["DROP"] => return Ok("-j DROP".to_owned()),
+        ["REJECT"] => "icmp-port-unreachable",
+        ["REJECT", "--reject-with", answer] => answer,
+        _ => return Err(Error(format!("iptables.rule: `{}` is neither DROP nor REJECT", words.join(" ")))),
+    };
+    if answer == "tcp-reset" {
+        let why = "tcp-reset answers TCP only, and a block is for all protocols; use icmp-port-unreachable";
+        return Err(Error(format!("iptables.rule: {why}")));
+    }
+    match REJECT_WITH.iter().find(|(name, short, six)| [*name, *short, *six].contains(&answer)) {
+        Some((name, _, _)) if version == Version::V4 => Ok(format!("-j REJECT --reject-with {name}")),
+        Some((_, _, six)) => Ok(format!("-j REJECT --reject-with {six}")),
+        None => {
+            let known: Vec<&str> = REJECT_WITH.iter().map(|(name, _, _)| *name).collect();
+            Err(Error(format!("iptables.rule: unknown answer `{answer}`; known are {}", known.join(", "))))
+        }
+    }
+}
+
+/// The rules of INPUT that lead the traffic of `scope` through `chain`, without the `-A INPUT`.
+pub(super) fn jumps(scope: &Scope, interface: Option<&str>, chain: &str) -> Result<Vec<String>, Error> {
+    let matches = match scope {
+        Scope::All => vec![String::new()],
+        Scope::Match(words) => vec![line("iptables.scope", words)?],
+        Scope::Ports { udp, tcp } => [port_matches("udp", udp), port_matches("tcp", tcp)].concat(),
+    };
+    let interface = match interface {
+        Some(name) => format!("-i {} ", line("iptables.interface", &[name.to_owned()])?),
+        None => String::new(),
+    };
+    let lead = |words: String| format!("{interface}{words}{}-j {chain}", if words.is_empty() { "" } else { " " });
+    Ok(matches.into_iter().map(lead).collect())
+}
+
+/// A match takes at most 15 ports, of which a range counts as two; more need another rule. One range alone needs
+/// no `multiport`, which a small kernel may lack.
+fn port_matches(protocol: &str, ranges: &[(u16, u16)]) -> Vec<String> {
+    let text = |&(first, last): &(u16, u16)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}:{last}"),
+    };
+    let mut rules: Vec<(usize, Vec<String>)> = Vec::new();
+    for range in ranges {
+        let weight = if range.0 == range.1 { 1 } else { 2 };
+        match rules.last_mut().filter(|(taken, _)| taken + weight <= 15) {
+            Some((taken, ports)) => {
+                *taken += weight;
+                ports.push(text(range));
+            }
+            None => rules.push((weight, vec![text(range)])),
+        }
+    }
+    let rule = |(_, ports): (usize, Vec<String>)| match &ports[..] {
+        [one] => format!("-p {protocol} --dport {one}"),
+        many => format!("-p {protocol} -m multiport --dports {}", many.join(",")),
+    };
+    rules.into_iter().map(rule).collect()
+}
+
+/// Words as one line for `iptables-restore`, which splits at blanks outside double quotes.
+fn line(key: &str, words: &[String]) -> Result<String, Error> {
+    let plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte));
+    let quoted = words.iter().map(|word| match word {
+        word if word.contains(char::is_control) => {
+            Err(Error(format!("{key}: {word:?} holds a character that has no place in a rule")))
+        }
+        word if !word.is_empty() && plain(word) => Ok(word.clone()),
+        word => Ok(format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))),
+    });
+    Ok(quoted.collect::<Result<Vec<_>, _>>()?.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_chain_name_that_would_hurt_others_or_break_a_line_is_refused() {
+        for name in ["sipban-udp", "sipban", "1", "a.b_c:d+e@f"] {
+            assert!(check_chain_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "INPUT", "RETURN", "-x", "!x", "a b", "a\nb", "a\"b", "übel", &"a".repeat(29)] {
+            let error = check_chain_name(name).unwrap_err();
+            assert!(error.0.starts_with("iptables.chain: `"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_written_as_it_is_listed_and_translated_for_ipv6() {
+        let both = |rule: &str| {
+            let rule = words(rule);
+            (target(&rule, Version::V4).unwrap(), target(&rule, Version::V6).unwrap())
+        };
+        assert_eq!(both("DROP"), ("-j DROP".to_owned(), "-j DROP".to_owned()));
+        let port = ("-j REJECT --reject-with icmp-port-unreachable", "-j REJECT --reject-with icmp6-port-unreachable");
+        let port = (port.0.to_owned(), port.1.to_owned());
+        assert_eq!(both("REJECT"), port);
+        assert_eq!(both("REJECT --reject-with icmp-port-unreachable"), port);
+        assert_eq!(both("REJECT --reject-with port-unreach"), port);
+        assert_eq!(both("REJECT --reject-with icmp6-port-unreachable"), port);
+        assert!(both("REJECT --reject-with icmp-host-prohibited").1.ends_with("icmp6-adm-prohibited"));
+    }
+
+    #[test]
+    fn a_target_that_would_block_nobody_is_refused() {
+        for rule in ["ACCEPT", "LOG", "REJECT --reject-with", "DROP --now", "REJECT --reject-with tcp-reset", ""] {
+            assert!(target(&words(rule), Version::V4).is_err(), "{rule}");
+        }
+        let error = target(&words("REJECT --reject-with nonsense"), Version::V4).unwrap_err();
+        assert!(error.0.contains("known are icmp-port-unreachable, "), "{error}");
+    }
+
+    #[test]
+    fn jumps_follow_the_scope() {
+        let jumps = |scope: Scope, interface| jumps(&scope, interface, "c").unwrap();
+        assert_eq!(jumps(Scope::All, None), ["-j c"]);
+        assert_eq!(jumps(Scope::All, Some("eth0")), ["-i eth0 -j c"]);
+        assert_eq!(jumps(Scope::Match(words("-p udp --dport 5060")), None), ["-p udp --dport 5060 -j c"]);
+        let ports = Scope::Ports { udp: vec![(5060, 5061), (5080, 5080)], tcp: vec![(5060, 5061)] };
+        let expected =
+            ["-i eth0 -p udp -m multiport --dports 5060:5061,5080 -j c", "-i eth0 -p tcp --dport 5060:5061 -j c"];
+        assert_eq!(jumps(ports, Some("eth0")), expected);
+    }
+
+    #[test]
+    fn more_ports_than_a_match_takes_become_several_rules() {
+        let udp: Vec<(u16, u16)> = (0..8).map(|n| (5000 + 10 * n, 5005 + 10 * n)).collect();
+        let rules = jumps(&Scope::Ports { udp, tcp: Vec::new() }, None, "c").unwrap();
+        let seven = "5000:5005,5010:5015,5020:5025,5030:5035,5040:5045,5050:5055,5060:5065";
+        assert_eq!(
+            rules,
+            [format!("-p udp -m multiport --dports {seven} -j c"), "-p udp --dport 5070:5075 -j c".into()]
+        );
+    }
+
+    #[test]
+    fn words_of_a_match_stay_one_word_each_and_one_line_all() {
+        let comment = |text: &str| Scope::Match(vec!["-m".into(), "comment".into(), "--comment".into(), text.into()]);
+        assert_eq!(jumps(&comment("a \"b\\"), None, "c").unwrap(), [r#"-m comment --comment "a \"b\\" -j c"#]);
+        assert!(jumps(&comment("a\n-F INPUT"), None, "c").is_err());
+    }
+}
