@@ -1,0 +1,24 @@
+//! The log of a whole process, which can have only one.
+
+use std::fs;
+
+use log::LevelFilter;
+use sipban::clock::Clock;
+use sipban::logging::{self, Target};
+
+#[test]
+fn a_log_that_cannot_be_reopened_goes_on_and_says_so_and_the_level_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sipban.log");
+    let log = logging::start(Target::File(path.clone()), LevelFilter::Info, Clock::start()).unwrap();
+    log::debug!("not shown");
+    log.reopen(&folder.path().join("no/sipban.log"), LevelFilter::Debug);
+    log::debug!("shown");
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().map(|line| &line[22..]).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].starts_with("ERROR => cannot open the log "), "{text}");
+    assert!(lines[0].ends_with("; the log goes on in the old file"), "{text}");
+    assert_eq!(lines[1], "shown");
+    assert!(logging::start(Target::Stderr, LevelFilter::Info, Clock::start()).is_err());
+}
