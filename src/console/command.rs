@@ -1,0 +1,309 @@
+//! A line of the console to a [`Command`].
+//!
+//! PURE: no clock, no I/O.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::console::text;
+use crate::event::Request;
+
+/// What a line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// An empty line.
+    Nothing,
+    /// Show the commands.
+    Help,
+    /// End the session.
+    Exit,
+    /// Answer in the form that `sipban ctl` reads, from now on.
+    Machine,
+    /// Something for the owner.
+    Ask {
+        /// What.
+        request: Request,
+        /// Answer with one line of JSON.
+        json: bool,
+    },
+}
+
+/// Longest block in seconds: what a kernel set can count.
+const MAX_SECONDS: u64 = 2_147_483;
+
+/// The widest networks that can be blocked: beyond these it is a slip of the finger.
+const WIDEST_V4: u8 = 8;
+const WIDEST_V6: u8 = 16;
+
+/// Reads a line. Commands may be written in any case, with any number of spaces, and `--json` anywhere.
+///
+/// # Errors
+/// The text to show to the user.
+pub fn parse(line: &str) -> Result<Command, String> {
+    let mut words: Vec<&str> = line.split_whitespace().collect();
+    let written = words.len();
+    words.retain(|word| !word.eq_ignore_ascii_case("--json"));
+    let json = words.len() < written;
+    let Some((verb, arguments)) = words.split_first() else { return Ok(Command::Nothing) };
+    let verb = verb.to_ascii_lowercase();
+
+    let request = match (verb.as_str(), arguments) {
+        ("help" | "?", _) => return Ok(Command::Help),
+        ("exit" | "quit", _) => return Ok(Command::Exit),
+        ("ctl", []) => return Ok(Command::Machine),
+        ("block", []) => Request::Blocks,
+        ("block", [net]) => Request::Block(blockable(net)?, None),
+        ("block", [net, time]) => Request::Block(blockable(net)?, Some(seconds(time)?)),
+        ("unblock" | "why", []) => return Err("ip address missing".to_owned()),
+        ("unblock", [net]) => Request::Unblock(network(net)?),
+        ("flush", []) => Request::Flush,
+        ("restore", []) => Request::Restore,
+        ("save", []) => Request::Save,
+        ("ping", []) => Request::Ping,
+        ("uptime", []) => Request::Uptime,
+        ("wl", []) => Request::WhiteList,
+        ("wl", [action, rest @ ..]) => white_list(action, rest)?,
+        ("status", []) => Request::Status,
+        ("why", [address]) => Request::Why(single(address)?),
+        ("top", []) => Request::Top,
+        ("block" | "unblock" | "flush" | "restore" | "save" | "ping" | "uptime" | "status" | "why" | "top", _) => {
+            return Err(format!("too many words for '{verb}': use 'help' to see how it is written"));
+        }
+        _ => return Err(format!("Invalid command '{}': use 'help' for more commands", excerpt(&verb))),
+    };
+    Ok(Command::Ask { request, json })
+}
+
+/// Whether a line is part of an HTTP request. A web page can make a browser send one to any port, with lines of the
+/// page's own choosing further down.
+pub fn speaks_http(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    line.contains(" http/") || line.starts_with("host:")
+}
+
+fn white_list(action: &str, words: &[&str]) -> Result<Request, String> {
+    match (action.to_ascii_lowercase().as_str(), words) {
+        ("add", [entry]) => listable(entry).map(Request::WhiteListAdd),
+        // As written: it may be an entry that `add` would not have let in.
+        ("del", [entry]) => Ok(Request::WhiteListDel((*entry).to_owned())),
+        ("add" | "del", []) => Err("ip address missing".to_owned()),
+        _ => Err("write 'wl', 'wl add {entry}' or 'wl del {entry}'".to_owned()),
+    }
+}
+
+fn blockable(word: &str) -> Result<IpNet, String> {
+    let net = network(word)?;
+    let widest = match net {
+        IpNet::V4(_) => WIDEST_V4,
+        IpNet::V6(_) => WIDEST_V6,
+    };
+    if net.prefix_len() < widest {
+        return Err(format!("{net} is too wide to block: the widest network is a /{widest}"));
+    }
+    Ok(net)
+}
+
+/// An address or a network, without bits behind the prefix, IPv4 written as IPv6 turned back.
+fn network(word: &str) -> Result<IpNet, String> {
+    let net = match word.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => word.parse::<IpNet>().map_err(|_| not_an_address(word))?.trunc(),
+    };
+    Ok(unmapped(net))
+}
+
+/// `::ffff:192.0.2.0/120` to `192.0.2.0/24`: the kernel shows such traffic to the IPv4 rules.
+fn unmapped(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
+        (Some(v4), Some(prefix)) => Ipv4Net::new(v4, prefix).map_or(net, IpNet::V4),
+        _ => net,
+    }
+}
+
+fn single(word: &str) -> Result<IpAddr, String> {
+    let net = network(word)?;
+    if net.prefix_len() < net.max_prefix_len() {
+        return Err(format!("{net} is a network: name one address of it"));
+    }
+    Ok(net.addr())
+}
+
+fn seconds(word: &str) -> Result<u64, String> {
+    match word.parse() {
+        Ok(seconds @ 1..=MAX_SECONDS) => Ok(seconds),
+        _ => Err(format!("{} is not a number of seconds from 1 to {MAX_SECONDS}", excerpt(word))),
+    }
+}
+
+/// An entry for the white list: an address, a network or the name of a host.
+fn listable(word: &str) -> Result<String, String> {
+    if let Ok(net) = network(word) {
+        return Ok(text::shown(&net));
+    }
+    let name = word.strip_suffix('.').unwrap_or(word);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    // A name whose last part is a number is a mistyped address, such as 192.0.2.
+    let top = name.rsplit('.').next().unwrap_or_default();
+    let is_host = name.len() <= 253 && name.split('.').all(is_label) && !top.bytes().all(|b| b.is_ascii_digit());
+    if is_host { Ok(name.to_ascii_lowercase()) } else { Err(not_an_address(word)) }
+}
+
+fn not_an_address(word: &str) -> String {
+    format!("{} don't seems like a valid address", excerpt(word))
+}
+
+/// What the user typed, short enough to be said back to him.
+fn excerpt(word: &str) -> String {
+    const LONGEST: usize = 46;
+    let mut shown: String = word.chars().take(LONGEST).collect();
+    if shown.len() < word.len() {
+        shown.push_str("...");
+    }
+    text::printable(&shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request(line: &str) -> Request {
+        match parse(line) {
+            Ok(Command::Ask { request, json: false }) => request,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn refusal(line: &str) -> String {
+        parse(line).unwrap_err()
+    }
+
+    #[test]
+    fn the_commands_of_the_table_are_understood() {
+        assert_eq!(request("block"), Request::Blocks);
+        assert_eq!(request("block 192.0.2.7"), Request::Block(net("192.0.2.7/32"), None));
+        assert_eq!(request("block 192.0.2.7 60"), Request::Block(net("192.0.2.7/32"), Some(60)));
+        assert_eq!(request("block 2001:db8::1"), Request::Block(net("2001:db8::1/128"), None));
+        assert_eq!(request("unblock 192.0.2.0/24"), Request::Unblock(net("192.0.2.0/24")));
+        assert_eq!(request("flush"), Request::Flush);
+        assert_eq!(request("restore"), Request::Restore);
+        assert_eq!(request("save"), Request::Save);
+        assert_eq!(request("ping"), Request::Ping);
+        assert_eq!(request("uptime"), Request::Uptime);
+        assert_eq!(request("wl"), Request::WhiteList);
+        assert_eq!(request("wl add pbx.example.org."), Request::WhiteListAdd("pbx.example.org".to_owned()));
+        assert_eq!(request("wl add 192.0.2.9/24"), Request::WhiteListAdd("192.0.2.0/24".to_owned()));
+        assert_eq!(request("wl del 192.0.2.9/24"), Request::WhiteListDel("192.0.2.9/24".to_owned()));
+        assert_eq!(request("status"), Request::Status);
+        assert_eq!(request("why 192.0.2.7"), Request::Why("192.0.2.7".parse().unwrap()));
+        assert_eq!(request("top"), Request::Top);
+        assert_eq!(parse(""), Ok(Command::Nothing));
+        assert_eq!(parse("help"), Ok(Command::Help));
+        assert_eq!(parse("exit"), Ok(Command::Exit));
+        assert_eq!(parse("quit"), Ok(Command::Exit));
+        assert_eq!(parse("ctl"), Ok(Command::Machine));
+    }
+
+    #[test]
+    fn case_and_spaces_do_not_matter() {
+        assert_eq!(request("  BLOCK   2001:DB8::1 \t 60 "), Request::Block(net("2001:db8::1/128"), Some(60)));
+        assert_eq!(request("Wl ADD Host.Example"), Request::WhiteListAdd("host.example".to_owned()));
+        assert_eq!(parse(" Quit "), Ok(Command::Exit));
+    }
+
+    #[test]
+    fn json_is_asked_for_before_or_behind() {
+        for line in ["--json block", "block --json", "BLOCK --JSON"] {
+            assert_eq!(parse(line), Ok(Command::Ask { request: Request::Blocks, json: true }), "{line}");
+        }
+    }
+
+    #[test]
+    fn host_bits_go_and_mapped_addresses_become_ipv4() {
+        assert_eq!(request("block 203.0.113.77/24"), Request::Block(net("203.0.113.0/24"), None));
+        assert_eq!(request("block ::ffff:203.0.113.77"), Request::Block(net("203.0.113.77/32"), None));
+        assert_eq!(request("unblock ::ffff:203.0.113.77/120"), Request::Unblock(net("203.0.113.0/24")));
+        assert_eq!(request("why ::ffff:203.0.113.77"), Request::Why("203.0.113.77".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_no_address_is_said_in_the_words_of_the_seed() {
+        for line in
+            ["block nonsense", "block 1.2.3", "unblock 1.2.3.4.5", "why 1.2.3.4/33", "wl add 1.2.3", "wl add a#b"]
+        {
+            let word = line.rsplit(' ').next().unwrap();
+            assert_eq!(refusal(line), format!("{word} don't seems like a valid address"));
+        }
+        assert_eq!(refusal("unblock"), "ip address missing");
+        assert_eq!(refusal("why"), "ip address missing");
+        assert_eq!(refusal("wl add"), "ip address missing");
+    }
+
+    #[test]
+    fn networks_too_wide_to_be_meant_are_refused() {
+        for line in ["block 0.0.0.0/0", "block 10.0.0.0/7", "block ::/0", "block 2000::/3", "block ::ffff:0.0.0.0/96"] {
+            assert!(refusal(line).contains("too wide to block"), "{line}");
+        }
+        assert_eq!(request("block 10.0.0.0/8"), Request::Block(net("10.0.0.0/8"), None));
+        assert_eq!(request("block 2001::/16"), Request::Block(net("2001::/16"), None));
+        assert_eq!(request("unblock 0.0.0.0/0"), Request::Unblock(net("0.0.0.0/0")));
+    }
+
+    #[test]
+    fn seconds_have_bounds() {
+        for time in ["0", "2147484", "-1", "1h", "99999999999999999999"] {
+            let text = refusal(&format!("block 192.0.2.7 {time}"));
+            assert_eq!(text, format!("{time} is not a number of seconds from 1 to 2147483"));
+        }
+        assert_eq!(request("block 192.0.2.7 2147483"), Request::Block(net("192.0.2.7/32"), Some(MAX_SECONDS)));
+    }
+
+    #[test]
+    fn other_lines_name_help() {
+        assert_eq!(refusal("whois 192.0.2.7"), "Invalid command 'whois': use 'help' for more commands");
+        assert!(refusal("flush everything").contains("'help'"));
+        assert!(refusal("block 192.0.2.7 60 now").contains("'help'"));
+        assert!(refusal("wl remove 192.0.2.7").contains("wl del"));
+    }
+
+    #[test]
+    fn http_is_recognised_and_commands_are_not_taken_for_it() {
+        for line in ["GET / HTTP/1.1", "POST /flush http/1.0", "PRI * HTTP/2.0", "Host: localhost:4451", "host:x"] {
+            assert!(speaks_http(line), "{line}");
+        }
+        for line in ["", "block", "wl add host.example", "why 192.0.2.7", "get"] {
+            assert!(!speaks_http(line), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_understood_or_refused_in_one_short_printable_line(line in "\\PC{0,300}|block \\PC{0,80}") {
+            if let Err(text) = parse(&line) {
+                prop_assert!(text.chars().count() < 200);
+                prop_assert!(!text.contains(char::is_control));
+            }
+        }
+
+        #[test]
+        fn what_may_be_blocked_is_truncated_and_not_wide(bits in any::<u32>(), prefix in 0u8..=32) {
+            let line = format!("block {}/{prefix}", std::net::Ipv4Addr::from(bits));
+            match parse(&line) {
+                Ok(Command::Ask { request: Request::Block(net, None), .. }) => {
+                    prop_assert!(prefix >= WIDEST_V4);
+                    prop_assert_eq!(net, net.trunc());
+                }
+                Err(_) => prop_assert!(prefix < WIDEST_V4),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+}

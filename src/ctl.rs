@@ -1,0 +1,221 @@
+//! `sipban ctl COMMAND...`: one command of the console, for scripts.
+//!
+//! Speaks the form of [`crate::console::session`]: waits for the prompt, sends `ctl` and the command, and reads lines
+//! behind a space up to `ok` or `error`.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::config::Control;
+use crate::console::session::{PASSWORD_PROMPT, PROMPT};
+use crate::console::text::printable;
+
+/// The command was done.
+pub const OK: u8 = 0;
+/// The command was not done: its answer is on standard error.
+pub const FAILED: u8 = 1;
+/// EX_USAGE: there is no such command line.
+pub const USAGE: u8 = 64;
+/// EX_UNAVAILABLE: no console answers, or it lets us not in.
+pub const UNAVAILABLE: u8 = 69;
+/// EX_IOERR: the answer could not be written to standard output.
+pub const UNWRITABLE: u8 = 74;
+
+/// Does one command and returns the exit code. The answer goes to `out`, or to `err` when the command failed.
+pub fn run(control: &Control, words: &[String], json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let mut complain = |text: &str| {
+        // Where standard error is closed, nobody wants to know.
+        let _ = writeln!(err, "{text}");
+    };
+    let command = words.join(" ");
+    if command.trim().is_empty() || command.contains(char::is_control) {
+        complain("sipban ctl: name one command of the console, such as 'sipban ctl status' or 'sipban ctl help'");
+        return USAGE;
+    }
+    let answer = match ask(control, &format!("{command}{}", if json { " --json" } else { "" })) {
+        Ok(answer) => answer,
+        Err(error) => {
+            complain(&format!("sipban ctl: {error}"));
+            return UNAVAILABLE;
+        }
+    };
+    if !answer.ok {
+        complain(answer.text.trim_end_matches('\n'));
+        return FAILED;
+    }
+    match out.write_all(answer.text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => OK,
+        Err(error) => {
+            complain(&format!("sipban ctl: cannot write the answer: {error}"));
+            UNWRITABLE
+        }
+    }
+}
+
+struct Answer {
+    ok: bool,
+    /// Lines, each with its end.
+    text: String,
+}
+
+/// Why there is no answer.
+enum Silence {
+    Unreachable(SocketAddr, io::Error),
+    Broken(SocketAddr, io::Error),
+    /// The console said this instead of a prompt and hung up.
+    Refused(SocketAddr, String),
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Silence::Unreachable(at, error) => {
+                write!(f, "cannot connect to the console at {at}: {error}; is sipban running there?")
+            }
+            Silence::Broken(at, error) => write!(f, "lost the console at {at} before its answer was complete: {error}"),
+            Silence::Refused(at, text) if text.is_empty() => write!(f, "the console at {at} closed the connection"),
+            Silence::Refused(at, text) => write!(f, "the console at {at} closed the connection: {text}"),
+        }
+    }
+}
+
+fn ask(control: &Control, command: &str) -> Result<Answer, Silence> {
+    /// Longer than the console itself waits for its owner.
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let address = SocketAddr::new(reachable(control.address), control.port);
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|e| Silence::Unreachable(address, e))?;
+    let broken = |error| Silence::Broken(address, error);
+    stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
+
+    let mut reader = BufReader::new(&stream);
+    let send = |text: String| (&stream).write_all(text.as_bytes()).map_err(broken);
+    // Nothing is sent before the prompt: who is refused would lose the reason with the connection.
+    let turn = |reader: &mut BufReader<&TcpStream>| match read_until(reader, &[PROMPT, PASSWORD_PROMPT]) {
+        Ok(Turn::Ours(prompt)) => Ok(prompt),
+        Ok(Turn::Over(said)) => Err(Silence::Refused(address, said)),
+        Err(error) => Err(broken(error)),
+    };
+    if turn(&mut reader)? == PASSWORD_PROMPT {
+        let password = control.password.as_ref().map_or("", |password| &password.0);
+        send(format!("{password}\n"))?;
+        if turn(&mut reader)? == PASSWORD_PROMPT {
+            return Err(Silence::Refused(address, "control.password is not the one it wants".to_owned()));
+        }
+    }
+    send(format!("ctl\n{command}\n"))?;
+    read_answer(&mut reader).map_err(broken)
+}
+
+/// Where to reach a console that listens on all addresses.
+fn reachable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        one => one,
+    }
+}
+
+enum Turn<'a> {
+    /// It has come to this prompt.
+    Ours(&'a str),
+    /// The connection is closed; this was said before.
+    Over(String),
+}
+
+/// Reads up to one of the prompts. What a console says before is short.
+fn read_until<'a>(reader: &mut impl BufRead, prompts: &[&'a str]) -> io::Result<Turn<'a>> {
+    const LONGEST: u64 = 4096;
+    let mut said = Vec::new();
+    for byte in reader.take(LONGEST).bytes() {
+        match byte {
+            Ok(byte) => said.push(byte),
+            // Closed with something of ours unread.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(error) => return Err(error),
+        }
+        if let Some(prompt) = prompts.iter().find(|prompt| said.ends_with(prompt.as_bytes())) {
+            return Ok(Turn::Ours(prompt));
+        }
+    }
+    Ok(Turn::Over(printable(String::from_utf8_lossy(&said).trim())))
+}
+
+fn read_answer(reader: &mut impl BufRead) -> io::Result<Answer> {
+    let (mut begun, mut text) = (false, String::new());
+    for line in reader.lines() {
+        let line = line?;
+        match line.as_str() {
+            "ctl" => begun = true,
+            "ok" | "error" if begun => return Ok(Answer { ok: line == "ok", text }),
+            _ if begun => {
+                text.push_str(line.strip_prefix(' ').unwrap_or(&line));
+                text.push('\n');
+            }
+            _ => {}
+        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    fn answer(text: &str) -> io::Result<(bool, String)> {
+        read_answer(&mut Cursor::new(text)).map(|answer| (answer.ok, answer.text))
+    }
+
+    #[test]
+    fn an_answer_ends_with_its_outcome_whatever_its_text_says() {
+        assert_eq!(answer("\nctl\n a\n\x20\n ok\n  b\nok\n").unwrap(), (true, "a\n\nok\n b\n".to_owned()));
+        assert_eq!(answer("ctl\n no\nerror\n").unwrap(), (false, "no\n".to_owned()));
+        assert_eq!(answer("ctl\nok\n").unwrap(), (true, String::new()));
+    }
+
+    #[test]
+    fn an_answer_cut_short_is_no_answer() {
+        for text in ["", "ok\n", "ctl\n", "ctl\n 192.0.2.7 bl"] {
+            assert_eq!(answer(text).unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_or_the_end_is_waited_for() {
+        let mut said = Cursor::new("\r\nSipban\r\nsipban>rest");
+        assert!(matches!(read_until(&mut said, &[PROMPT]), Ok(Turn::Ours(PROMPT))));
+        assert_eq!(said.position(), 17);
+        match read_until(&mut Cursor::new("too many sessions\r\n"), &[PROMPT]) {
+            Ok(Turn::Over(said)) => assert_eq!(said, "too many sessions"),
+            _ => panic!("no prompt, and yet a turn"),
+        }
+    }
+
+    #[test]
+    fn a_console_on_all_addresses_is_reached_over_loopback() {
+        for (listens, reached) in [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.1", "192.0.2.1")] {
+            assert_eq!(reachable(listens.parse().unwrap()), reached.parse::<IpAddr>().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_missing_console_or_command_is_told_with_its_own_exit_code() {
+        let control = Control { address: Ipv4Addr::LOCALHOST.into(), port: 1, users: vec![], password: None };
+        let run = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let code = run(&control, &words, false, &mut out, &mut err);
+            assert!(out.is_empty());
+            (code, String::from_utf8(err).unwrap())
+        };
+        let (code, text) = run(&["uptime"]);
+        assert_eq!(code, UNAVAILABLE);
+        assert!(text.contains("127.0.0.1:1") && text.contains("is sipban running"), "{text}");
+        for words in [&[][..], &[" "], &["ping\nflush"]] {
+            assert_eq!(run(words).0, USAGE, "{words:?}");
+        }
+    }
+}
