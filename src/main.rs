@@ -1,3 +1,33 @@
-//! The program.
+//! The program: reads its arguments, does what they say, and ends with the status that says how it went.
 
-fn main() {}
+use std::fs::File;
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+
+use clap::Parser;
+use sipban::cli::{Cli, Command};
+use sipban::config::Config;
+use sipban::serve::{Failure, serve};
+use sipban::{ctl, replay};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        None => serve(&cli.config, &cli.run).map(|()| 0),
+        Some(Command::Replay { file }) => {
+            let open = || File::open(file);
+            replay::print(&cli.config, open).map(|()| 0).map_err(|failure| failure.about(file))
+        }
+        Some(Command::Ctl { json, words }) => Config::load(&cli.config)
+            .map_err(|errors| Failure::new(Failure::CONFIG, errors))
+            .map(|(config, _)| ctl::run(&config.control, words, *json, &mut stdout(), &mut stderr())),
+    };
+    done.map_or_else(
+        |failure| {
+            // With nobody left to read it, the exit status has to do.
+            let _ = writeln!(stderr(), "sipban: {failure}");
+            ExitCode::from(failure.code)
+        },
+        ExitCode::from,
+    )
+}

@@ -1,0 +1,412 @@
+//! The owner: the one thread that holds the ban state and runs the firewall's commands.
+//!
+//! Its loop is gather, judge, enforce, commit, tell. INVARIANT: the book, the journal, the log and the console claim
+//! only what the kernel was seen to take.
+
+mod console;
+mod covered;
+mod protection;
+pub mod startup;
+mod stats;
+
+use std::path::PathBuf;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use ipnet::IpNet;
+use log::{error, info, warn};
+
+use crate::ami::Connection;
+use crate::ami::security::SecurityEvent;
+use crate::book::{Block, Book};
+use crate::clock::{Clock, Now, UnixTime};
+use crate::config::{Config, OnStop};
+use crate::daemon;
+use crate::event::{AmiState, Event, Plain, Reply};
+use crate::firewall::{Change, Firewall};
+use crate::journal::{Journal, Record};
+use crate::judge::{Evidence, Policy, Standing, Verdict, judge, overdue, standing};
+use crate::logging::{LogHandle, Repeats, escape};
+use crate::resolver::Resolver;
+use covered::Covered;
+use protection::Protection;
+use stats::Stats;
+
+/// Most events taken from the inbox in one turn of the loop.
+const GATHER: usize = 1024;
+
+/// Seconds between two looks at what is too old to keep.
+const TIDY: u64 = 30;
+
+/// A wall clock that moves by so many seconds more or less than time passes was set.
+const CLOCK_SET: u64 = 60;
+
+/// The owner of all state.
+pub struct Owner {
+    config: Config,
+    config_file: PathBuf,
+    clock: Clock,
+    log: LogHandle,
+    firewall: Box<dyn Firewall>,
+    journal: Option<Journal>,
+    connection: Option<Connection>,
+    resolver: Option<Resolver>,
+    /// Sessions that wait for Asterisk's answer to a Ping.
+    awaiting_pong: Vec<Sender<Reply>>,
+    book: Book,
+    /// Blocks that the kernel did not take, to be tried again.
+    refused: Book,
+    evidence: Evidence,
+    policy: Policy,
+    protection: Protection,
+    covered: Covered,
+    stats: Stats,
+    repeats: Repeats,
+    /// When the owner last ticked, and when it last verified and tidied.
+    ticked: Now,
+    verified: Now,
+    tidied: Now,
+    started: Now,
+}
+
+/// What to do about whom, between judging and enforcing.
+#[derive(Debug, Default)]
+struct Plan {
+    add: Book,
+    remove: Vec<(IpNet, &'static str)>,
+}
+
+impl std::fmt::Debug for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Owner").field("book", &self.book).finish_non_exhaustive()
+    }
+}
+
+impl Plan {
+    fn is_empty(&self) -> bool {
+        self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
+impl Owner {
+    /// Runs until told to stop, then leaves the firewall as `state.on_stop` says.
+    pub fn run(mut self, inbox: &Receiver<Event>) {
+        while let Ok(first) = inbox.recv() {
+            let events: Vec<Event> = std::iter::once(first).chain(inbox.try_iter().take(GATHER - 1)).collect();
+            if !self.turn(events) {
+                break;
+            }
+            self.firewall.prepare();
+        }
+        self.stop();
+    }
+
+    /// Connects the owner to Asterisk, so that it can ask for a Ping.
+    pub fn attach(&mut self, connection: Connection) {
+        self.connection = Some(connection);
+    }
+
+    /// One turn of the loop; false when it was the last.
+    pub fn turn(&mut self, events: Vec<Event>) -> bool {
+        let now = self.clock.now();
+        let mut plan = Plan::default();
+        for event in events {
+            match event {
+                Event::Security(events) => events.iter().for_each(|event| self.hear(event, now, &mut plan)),
+                Event::Ami(state) => self.note_ami(state, now),
+                Event::Pong(took) => {
+                    let pong = Reply::Pong(took.as_secs_f64() * 1000.0);
+                    self.awaiting_pong.drain(..).for_each(|session| send(&session, pong.clone()));
+                }
+                Event::Resolved(names) => {
+                    self.protection.resolved(names);
+                    self.protect(&mut plan);
+                }
+                Event::Tick => self.tick(now, &mut plan),
+                Event::Request(request, reply) => {
+                    // What came before is in force before the answer says so.
+                    self.carry_out(std::mem::take(&mut plan), now);
+                    self.answer(request, &reply, now);
+                }
+                Event::Reload => {
+                    self.carry_out(std::mem::take(&mut plan), now);
+                    self.reload(now, &mut plan);
+                }
+                Event::Shutdown => {
+                    self.carry_out(plan, now);
+                    return false;
+                }
+            }
+        }
+        self.carry_out(plan, now);
+        true
+    }
+
+    /// Judges one event.
+    fn hear(&mut self, event: &SecurityEvent, now: Now, plan: &mut Plan) {
+        self.stats.heard(event, now.wall);
+        let source = IpNet::from(event.source());
+        if self.book.covering(&source).is_some() || plan.add.covering(&source).is_some() {
+            return;
+        }
+        let verdict = judge(&mut self.evidence, &self.policy, now, event);
+        self.consider(verdict, now, plan);
+    }
+
+    fn consider(&mut self, verdict: Verdict, now: Now, plan: &mut Plan) {
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::Block { source, reason, local } => {
+                if let Some(local) = local {
+                    self.covered.learn(local);
+                }
+                plan.add.insert(source, Block { since: now.wall, end: now.wall + self.config.ban, reason });
+            }
+            Verdict::Protected { address, reason } => {
+                let what = self.protection.label(&IpNet::from(address)).unwrap_or_else(|| "own address".into());
+                let text = format!("WHITE LIST => {address} not blocked ({reason}): {what}");
+                self.say_once(&text, now, |text| info!("{text}"));
+            }
+        }
+    }
+
+    /// What is to be done every second.
+    fn tick(&mut self, now: Now, plan: &mut Plan) {
+        daemon::notify_watchdog();
+        self.follow_clock(now);
+        let due: Vec<IpNet> = self.book.due(now.wall).collect();
+        plan.remove.extend(due.into_iter().map(|net| (net, "Timeout Unblock")));
+        for verdict in overdue(&mut self.evidence, &self.policy, now) {
+            self.consider(verdict, now, plan);
+        }
+        for (net, block) in std::mem::take(&mut self.refused).by_end() {
+            if block.end > now.wall && !self.policy.protected.meets(&net) {
+                plan.add.insert(net, block);
+            }
+        }
+        if passed(self.verified, now) >= self.config.firewall.verify {
+            self.verified = now;
+            self.verify(now);
+        }
+        if passed(self.tidied, now) >= TIDY {
+            self.tidied = now;
+            self.evidence.expire(&self.policy, now);
+        }
+        if self.resolver.is_some() && self.protection.follow_machine() {
+            self.protect(plan);
+        }
+        self.tend_journal(now);
+        for text in self.repeats.due(now) {
+            info!("{text}");
+        }
+    }
+
+    /// Enforce, commit, tell.
+    fn carry_out(&mut self, plan: Plan, now: Now) -> Vec<IpNet> {
+        let logins = self.evidence.take_newly_trusted();
+        if plan.is_empty() && logins.is_empty() {
+            return Vec::new();
+        }
+        self.cover(now);
+        let change = Change {
+            add: plan.add.by_end().map(|(net, block)| (net, block.end)).collect(),
+            remove: plan.remove.iter().map(|(net, _)| *net).collect(),
+        };
+        let refusals = if plan.is_empty() { Vec::new() } else { self.firewall.apply(&self.book, &change, now.wall) };
+        let refused: std::collections::HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
+
+        let mut records: Vec<Record> = logins.into_iter().map(|(address, at)| Record::Trust(address, at)).collect();
+        records.extend(self.covered.take_new().map(Record::Port));
+        let mut told = Vec::new();
+        for (net, why) in plan.remove.into_iter().filter(|(net, _)| !refused.contains(net)) {
+            if self.book.remove(&net).is_some() {
+                records.push(Record::Unblock(net));
+                told.push(format!("UNBLOCK => {} ({why})", Plain(net)));
+            }
+        }
+        for (net, block) in plan.add.by_end() {
+            if refused.contains(&net) {
+                self.refused.insert(net, block);
+                continue;
+            }
+            self.book.insert(net, block);
+            self.stats.blocked(net, block.reason);
+            records.push(Record::Block(net, block));
+            told.push(format!("BLOCK => {} ({})", Plain(net), block.reason));
+        }
+        self.write_journal(&records, now);
+
+        told.iter().for_each(|text| info!("{text}"));
+        for refusal in &refusals {
+            let text = format!("ERROR => {} is not blocked, to be tried again: {}", Plain(refusal.net), refusal.why);
+            self.say_once(&text, now, |text| error!("{text}"));
+        }
+        refused.into_iter().collect()
+    }
+
+    /// Leads what was attacked through the chain, if it is not yet.
+    fn cover(&mut self, now: Now) {
+        let Some(scope) = self.covered.newly_covered() else { return };
+        match self.firewall.set_scope(scope) {
+            Ok(()) => info!("SCOPE => {}", self.covered),
+            Err(why) => {
+                let text = format!("ERROR => cannot lead {} through the chain: {why}", self.covered);
+                self.say_once(&text, now, |text| error!("{text}"));
+            }
+        }
+    }
+
+    fn verify(&mut self, now: Now) {
+        match self.firewall.verify(&self.book, now.wall) {
+            Ok(None) => self.stats.intact(now.wall),
+            Ok(Some(what)) => {
+                let gap = self.stats.repaired(now.wall, &what);
+                warn!("REPAIR => {what}, missing for {gap} s at most");
+            }
+            Err(why) => self.say_once(&format!("ERROR => {why}"), now, |text| error!("{text}")),
+        }
+    }
+
+    fn write_journal(&mut self, records: &[Record], now: Now) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(why) = journal.append(records) {
+            let text = format!("ERROR => {why}; the blocks are in force all the same");
+            self.say_once(&text, now, |text| error!("{text}"));
+        }
+    }
+
+    fn tend_journal(&mut self, now: Now) {
+        let others = others(&self.evidence, &self.covered);
+        let Some(journal) = &mut self.journal else { return };
+        match journal.tend(&self.book, others) {
+            Ok(true) => info!("JOURNAL => {} is complete again", self.config.journal.display()),
+            Ok(false) => {}
+            Err(why) => self.say_once(&format!("ERROR => {why}"), now, |text| error!("{text}")),
+        }
+    }
+
+    /// Makes the white list as it now is hold: nobody on it stays blocked.
+    fn protect(&mut self, plan: &mut Plan) {
+        self.renew_policy();
+        let freed = self.book.by_end().map(|(net, _)| net).filter(|net| self.policy.protected.meets(net));
+        plan.remove.extend(freed.map(|net| (net, "White List")));
+        for (net, block) in std::mem::take(&mut plan.add).by_end() {
+            if !self.policy.protected.meets(&net) {
+                plan.add.insert(net, block);
+            }
+        }
+    }
+
+    fn renew_policy(&mut self) {
+        self.policy = Policy {
+            limits: self.config.limits.clone(),
+            protected: self.protection.allowlist(),
+            knows_own_ipv6: self.protection.knows_own_ipv6(),
+        };
+    }
+
+    /// A block lasts as long as was said, whatever is done to the wall clock meanwhile.
+    fn follow_clock(&mut self, now: Now) {
+        let passed = passed(self.ticked, now);
+        let shown = now.wall.0 as i64 - self.ticked.wall.0 as i64;
+        self.ticked = now;
+        let jump = shown - passed as i64;
+        if jump.unsigned_abs() < CLOCK_SET {
+            return;
+        }
+        warn!("CLOCK => set by {jump} s; the blocks move with it");
+        let shift = |at: UnixTime| UnixTime(at.0.saturating_add_signed(jump));
+        for (net, block) in self.book.by_end().collect::<Vec<_>>() {
+            self.book.insert(net, Block { since: shift(block.since), end: shift(block.end), ..block });
+        }
+        self.evidence.shift(jump);
+        self.rewrite_journal(now);
+    }
+
+    /// Writes down all that is held.
+    fn rewrite_journal(&mut self, now: Now) {
+        let records: Vec<Record> = self.book.by_end().map(|(net, block)| Record::Block(net, block)).collect();
+        self.write_journal(&records, now);
+    }
+
+    fn note_ami(&mut self, state: AmiState, now: Now) {
+        self.awaiting_pong.clear();
+        let Some(state) = self.stats.ami_changed(&state, now.wall) else { return };
+        match state {
+            AmiState::Up { greeting } => info!("AMI => connected ({})", escape(greeting)),
+            AmiState::Down { why, retry } => warn!("AMI => lost ({}), retry in {} s", escape(why), retry.as_secs()),
+            AmiState::Refused { why, retry } => error!(
+                "AMI => login refused ({}): look at ami.user and ami.pass here and at manager.conf there, retry in {} s",
+                escape(why),
+                retry.as_secs()
+            ),
+        }
+    }
+
+    /// Logs a text that may come again and again, with its repeats summed up.
+    fn say_once(&mut self, text: &str, now: Now, log: impl Fn(&str)) {
+        if self.repeats.allow(text, now) {
+            log(text);
+        }
+    }
+
+    /// All blocks in force, soonest end first.
+    pub fn blocks(&self) -> impl Iterator<Item = (IpNet, Block)> + '_ {
+        self.book.by_end()
+    }
+
+    /// Sources that came near a block and were spared, each with what counted for and against it; for `replay`.
+    pub fn spared(&self) -> Vec<String> {
+        let now = self.clock.now();
+        let mut lines: Vec<String> = self
+            .evidence
+            .sources()
+            .flat_map(|source| {
+                let near = standing(&self.evidence, &self.policy, now, source).into_iter();
+                near.filter(|standing| standing.is_near()).map(move |standing| {
+                    let cause = if standing.limit > standing.strict_limit { ", because it has logged in" } else { "" };
+                    let Standing { what, count, limit, .. } = standing;
+                    format!("{} ({what} {count} of {limit}{cause})", Plain(*source))
+                })
+            })
+            .collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    fn stop(mut self) {
+        daemon::notify_stopping();
+        for text in self.repeats.finish() {
+            info!("{text}");
+        }
+        match self.config.on_stop {
+            OnStop::Keep => info!("CHAIN => {} left in force", self.config.firewall.chain),
+            OnStop::Clear => match self.firewall.tear_down() {
+                Ok(()) => info!("CHAIN => {} removed", self.config.firewall.chain),
+                Err(why) => error!("ERROR => {why}"),
+            },
+        }
+        let others = others(&self.evidence, &self.covered);
+        if let Some(Err(why)) = self.journal.take().map(|journal| journal.close(&self.book, others)) {
+            error!("ERROR => {why}");
+        }
+        info!("SipBan Stop");
+    }
+}
+
+/// What the journal keeps beside the blocks.
+fn others<'a>(evidence: &'a Evidence, covered: &'a Covered) -> impl Iterator<Item = Record> + 'a {
+    let trust = evidence.trusted().map(|(address, at)| Record::Trust(address, at));
+    trust.chain(covered.learned().map(Record::Port))
+}
+
+/// Whole seconds from one moment to a later one, whatever the wall clock did.
+fn passed(from: Now, to: Now) -> u64 {
+    to.monotonic.saturating_sub(from.monotonic).as_secs()
+}
+
+/// Answers never hold up the owner: a session that has gone, or does not read, goes without.
+fn send(reply: &Sender<Reply>, answer: Reply) {
+    match reply.try_send(answer) {
+        Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+    }
+}

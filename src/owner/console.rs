@@ -1,0 +1,219 @@
+//! The owner's side of the console: what each request comes to.
+
+use std::net::IpAddr;
+
+use crossbeam_channel::Sender;
+use ipnet::IpNet;
+use log::{info, warn};
+
+use super::{Owner, Plan, send};
+use crate::book::Block;
+use crate::clock::Now;
+use crate::dump;
+use crate::event::{BlockLine, Counted, Plain, Reason, Reply, Request, Status, Why};
+use crate::judge::{source, standing};
+use crate::logging::escape;
+use crate::whitelist;
+
+impl Owner {
+    /// Does what a session asks and answers it.
+    pub(super) fn answer(&mut self, request: Request, reply: &Sender<Reply>, now: Now) {
+        let answer = match request {
+            Request::Blocks => Reply::Blocks(self.book.lines()),
+            Request::Block(net, seconds) => self.block(net, seconds, now),
+            Request::Unblock(net) => self.unblock(net, now),
+            Request::Flush => self.flush(now),
+            Request::Restore => self.restore(now),
+            Request::Save => self.save(now),
+            Request::Ping => self.ping(reply),
+            Request::Uptime => Reply::Uptime(super::passed(self.started, now)),
+            Request::WhiteList => Reply::WhiteList {
+                entries: self.protection.white_list.entries().map(ToString::to_string).collect(),
+                own: self.protection.own(),
+            },
+            Request::WhiteListAdd(entry) => self.white_list_add(&entry, now),
+            Request::WhiteListDel(entry) => self.white_list_del(&entry, now),
+            Request::Status => Reply::Status(self.status(now)),
+            Request::Why(address) => Reply::Why(Box::new(self.why(address, now))),
+            Request::Top => Reply::Top(self.stats.top()),
+        };
+        send(reply, answer);
+    }
+
+    fn block(&mut self, net: IpNet, seconds: Option<u64>, now: Now) -> Reply {
+        if let Some(entry) = self.protection.label(&net) {
+            return Reply::InWhiteList { net, entry };
+        }
+        if let Some((by, _)) = self.book.covering(&net) {
+            return Reply::AlreadyBlocked { net, by };
+        }
+        let end = now.wall + seconds.unwrap_or(self.config.ban);
+        let mut plan = Plan::default();
+        plan.add.insert(net, Block { since: now.wall, end, reason: Reason::Manual });
+        if self.carry_out(plan, now).is_empty() {
+            Reply::Blocked(net)
+        } else {
+            self.refused.remove(&net);
+            Reply::Failed(format!("{} is not blocked: the kernel refused, see the log", Plain(net)))
+        }
+    }
+
+    fn unblock(&mut self, net: IpNet, now: Now) -> Reply {
+        self.refused.remove(&net);
+        if self.book.get(&net).is_none() {
+            return Reply::NotBlocked { net, by: self.book.covering(&net).map(|(by, _)| by) };
+        }
+        self.evidence.forget(&net);
+        let plan = Plan { remove: vec![(net, "Manual Unblock")], ..Plan::default() };
+        if self.carry_out(plan, now).is_empty() {
+            Reply::Unblocked(net)
+        } else {
+            Reply::Failed(format!("{} is still blocked: the kernel refused, see the log", Plain(net)))
+        }
+    }
+
+    fn save(&mut self, now: Now) -> Reply {
+        let blocks = self.book.lines();
+        match dump::write(&self.config.dump, &blocks, now.wall) {
+            Ok(()) => {
+                let file = self.config.dump.display().to_string();
+                info!("DUMP => {} blocks to {file}", blocks.len());
+                Reply::Saved { file, blocks: blocks.len() }
+            }
+            Err(why) => Reply::Failed(why.to_string()),
+        }
+    }
+
+    fn flush(&mut self, now: Now) -> Reply {
+        let saved = self.save(now);
+        if !matches!(saved, Reply::Saved { .. }) {
+            return saved;
+        }
+        self.refused = Default::default();
+        let plan = Plan { remove: self.book.by_end().map(|(net, _)| (net, "Flush")).collect(), ..Plan::default() };
+        let chain = self.config.firewall.chain.clone();
+        match self.carry_out(plan, now).len() {
+            0 => Reply::Flushed { chain },
+            left => Reply::Failed(format!("{left} blocks are still in force: the kernel refused, see the log")),
+        }
+    }
+
+    /// The dump goes only when all of it is in force: what could not be restored would be lost with it.
+    fn restore(&mut self, now: Now) -> Reply {
+        let dump = match dump::read(&self.config.dump, now.wall + self.config.ban) {
+            Ok(dump) => dump,
+            Err(dump::Error::Missing(_)) => return Reply::NoDump,
+            Err(why) => return Reply::Failed(why.to_string()),
+        };
+        let mut problems = dump.problems;
+        let mut plan = Plan::default();
+        let mut blocks: Vec<BlockLine> = Vec::new();
+        for block in dump.blocks.into_iter().filter(|block| block.end > now.wall) {
+            if let Some(entry) = self.protection.label(&block.net) {
+                info!("WHITE LIST => {} not restored: {entry}", Plain(block.net));
+                continue;
+            }
+            if self.book.get(&block.net).is_none_or(|held| held.end < block.end) {
+                plan.add.insert(block.net, Block { since: now.wall, end: block.end, reason: block.reason });
+            }
+            blocks.push(block);
+        }
+        let refused = self.carry_out(plan, now);
+        blocks.retain(|block| !refused.contains(&block.net));
+        problems.extend(refused.iter().map(|net| format!("{}: the kernel refused, see the log", Plain(*net))));
+        if problems.is_empty() {
+            if let Err(why) = std::fs::remove_file(&self.config.dump) {
+                problems.push(format!("cannot remove {}: {why}", self.config.dump.display()));
+            }
+        }
+        info!("RESTORE RULES => {} blocks from {}", blocks.len(), self.config.dump.display());
+        problems.iter().for_each(|problem| warn!("RESTORE RULES => {}", escape(problem)));
+        Reply::Restored { chain: self.config.firewall.chain.clone(), blocks, problems }
+    }
+
+    fn ping(&mut self, reply: &Sender<Reply>) -> Reply {
+        match &self.connection {
+            Some(connection) if self.stats.ami.up => {
+                connection.ping();
+                self.awaiting_pong.push(reply.clone());
+                Reply::PingSent
+            }
+            _ => Reply::NotConnected,
+        }
+    }
+
+    fn white_list_add(&mut self, entry: &str, now: Now) -> Reply {
+        match self.protection.white_list.add(entry) {
+            Ok((entry, false)) => Reply::WhiteListHas(entry.to_string()),
+            Ok((entry, true)) => {
+                info!("WHITE LIST => {entry}");
+                if let whitelist::Entry::Net(net) = &entry {
+                    self.evidence.forget(net);
+                }
+                let mut plan = Plan::default();
+                self.protect(&mut plan);
+                let freed = plan.remove.iter().map(|(net, _)| *net).collect();
+                self.carry_out(plan, now);
+                Reply::WhiteListAdded { entry: entry.to_string(), freed }
+            }
+            Err(why) => Reply::Failed(why.to_string()),
+        }
+    }
+
+    fn white_list_del(&mut self, entry: &str, now: Now) -> Reply {
+        match self.protection.white_list.remove(entry) {
+            Ok((entry, false)) => Reply::WhiteListLacks(entry.to_string()),
+            Ok((entry, true)) => {
+                info!("WHITE LIST => {entry} removed");
+                let mut plan = Plan::default();
+                self.protect(&mut plan);
+                self.carry_out(plan, now);
+                Reply::WhiteListRemoved(entry.to_string())
+            }
+            Err(why) => Reply::Failed(why.to_string()),
+        }
+    }
+
+    fn status(&self, now: Now) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: super::passed(self.started, now),
+            ami: self.stats.ami.clone(),
+            last_event: self.stats.last_event,
+            events: self.stats.events,
+            tampered: self.stats.tampered,
+            blocks_made: self.stats.blocks,
+            blocks: self.book.len(),
+            backend: self.firewall.describe(),
+            scope: self.covered.to_string(),
+            last_repair: self.stats.last_repair.clone(),
+            journal: self.journal.as_ref().map_or_else(|| "none".into(), |journal| journal.describe()),
+            sources: self.evidence.len(),
+        }
+    }
+
+    fn why(&mut self, address: IpAddr, now: Now) -> Why {
+        let source = source(&self.evidence, &self.policy, address);
+        let account = escape(&String::from_utf8_lossy(self.evidence.last_account(&source))).to_string();
+        let counted = |standing: crate::judge::Standing| Counted {
+            what: standing.what.to_owned(),
+            count: standing.count,
+            limit: standing.limit,
+            account: account.clone(),
+        };
+        let evidence = standing(&self.evidence, &self.policy, now, &source).into_iter().map(counted).collect();
+        let covering = self.book.covering(&IpNet::from(address));
+        Why {
+            address,
+            source,
+            protected: self.protection.label(&IpNet::from(address)),
+            trusted: self.evidence.trusted_since(&self.policy, address, now.wall),
+            evidence,
+            block: covering.map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason }),
+            blocked_since: covering.map(|(_, block)| block.since),
+            packets: covering.and_then(|(net, _)| self.firewall.packets(&net)),
+            times_blocked: covering
+                .map_or(self.stats.times_blocked(&source), |(net, _)| self.stats.times_blocked(&net)),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Start-up, which brings journal and kernel together, and reload.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use log::{error, info, warn};
+
+use super::covered::Covered;
+use super::protection::Protection;
+use super::stats::Stats;
+use super::{Owner, Plan};
+use crate::book::{Block, Book};
+use crate::clock::{Clock, Now};
+use crate::config::Config;
+use crate::daemon;
+use crate::event::{Plain, Reason};
+use crate::firewall::dry_run::DryRun;
+use crate::firewall::{Change, Entry, Error, Firewall, Scope};
+use crate::journal::{Journal, Recovered};
+use crate::judge::{Evidence, Policy};
+use crate::logging::{LogHandle, Repeats};
+use crate::resolver::Resolver;
+use crate::whitelist::WhiteList;
+
+/// Chooses and makes the firewall: the journal is read before it is known which traffic goes through it.
+pub type MakeFirewall = Box<dyn FnOnce(&Config, Scope) -> Result<Box<dyn Firewall>, Error>>;
+
+/// What the owner is made of.
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// Its file, to read again on SIGHUP.
+    pub config_file: PathBuf,
+    /// The time.
+    pub clock: Clock,
+    /// The log, to open again on SIGHUP.
+    pub log: LogHandle,
+    /// Makes the firewall, given the traffic to lead through it.
+    pub firewall: MakeFirewall,
+    /// The journal and what it held; `None` in a dry run.
+    pub journal: Option<(Journal, Recovered)>,
+    /// Resolves host names; `None` for a recorded stream.
+    pub resolver: Option<Resolver>,
+}
+
+impl Parts {
+    /// The parts for judging a recording: nothing of this machine is touched or looked at but the white list.
+    pub fn recorded(config: Config, clock: Clock, log: LogHandle) -> Parts {
+        let firewall = Box::new(|_: &Config, _| Ok(Box::new(DryRun::default()) as Box<dyn Firewall>));
+        Parts { config, config_file: PathBuf::new(), clock, log, firewall, journal: None, resolver: None }
+    }
+}
+
+impl Owner {
+    /// Starts with what the journal and the kernel hold. No address that either knows is unprotected for a moment.
+    ///
+    /// # Errors
+    /// If the firewall cannot be set up.
+    pub fn new(parts: Parts) -> Result<Owner, Error> {
+        let Parts { config, config_file, clock, log, firewall, journal, resolver } = parts;
+        let now = clock.now();
+        info!("SipBan Start");
+        let (journal, recovered) = journal.map_or((None, Recovered::default()), |(j, r)| (Some(j), r));
+        recovered.problems.iter().for_each(|problem| warn!("JOURNAL => {problem}"));
+        let covered = Covered::new(config.firewall.scope.clone(), recovered.ports);
+        let mut owner = Owner {
+            firewall: firewall(&config, covered.scope())?,
+            book: Book::default(),
+            refused: Book::default(),
+            evidence: Evidence::default(),
+            policy: Policy { limits: config.limits.clone(), protected: Default::default(), knows_own_ipv6: false },
+            protection: Protection::default(),
+            connection: None,
+            awaiting_pong: Vec::new(),
+            covered,
+            stats: Stats::new(now.wall),
+            repeats: Repeats::default(),
+            ticked: now,
+            verified: now,
+            tidied: now,
+            started: now,
+            config,
+            config_file,
+            clock,
+            log,
+            journal,
+            resolver,
+        };
+        owner.evidence.restore_trust(recovered.trust);
+        owner.read_white_list();
+        let in_force = owner.firewall.set_up(now.wall)?;
+        info!("FIREWALL => {}; through it goes {}", owner.firewall.describe(), owner.covered);
+        owner.reconcile(&in_force, recovered.blocks, now);
+        Ok(owner)
+    }
+
+    /// Adopts what the kernel holds, adds what only the journal has, drops what is over or protected.
+    fn reconcile(&mut self, in_force: &[Entry], recovered: Vec<(IpNet, Block)>, now: Now) {
+        let mut wanted: HashMap<IpNet, Block> =
+            recovered.into_iter().map(|(net, block)| (net, within_reason(block, now))).collect();
+        let mut change = Change::default();
+        let mut adopted = 0;
+        for entry in in_force {
+            // A rule has no end of its own: one that the journal does not know lasts as long as a new one.
+            let unknown = Block {
+                since: now.wall,
+                end: now.wall + entry.remaining.unwrap_or(self.config.ban),
+                reason: Reason::Adopted,
+            };
+            let block = wanted.remove(&entry.net).unwrap_or(unknown);
+            if block.end <= now.wall || self.policy.protected.meets(&entry.net) {
+                change.remove.push(entry.net);
+            } else {
+                adopted += 1;
+            }
+            self.book.insert(entry.net, block);
+        }
+        let mut missing = Book::default();
+        for (net, block) in wanted {
+            if block.end > now.wall && !self.policy.protected.meets(&net) {
+                missing.insert(net, block);
+                change.add.push((net, block.end));
+            }
+        }
+        let refused = self.firewall.apply(&self.book, &change, now.wall);
+        for net in change.remove {
+            self.book.remove(&net);
+        }
+        for (net, block) in missing.by_end() {
+            match refused.iter().find(|refusal| refusal.net == net) {
+                None => self.book.insert(net, block),
+                Some(refusal) => {
+                    error!("ERROR => {} is not blocked, to be tried again: {}", Plain(net), refusal.why);
+                    self.refused.insert(net, block);
+                }
+            }
+        }
+        if !self.book.is_empty() {
+            info!("FIREWALL => {} blocks in force, {adopted} of them found there", self.book.len());
+        }
+        self.rewrite_journal(now);
+    }
+
+    /// SIGHUP: everything that can change without a restart does; no block is lost.
+    pub(super) fn reload(&mut self, now: Now, plan: &mut Plan) {
+        daemon::notify_reloading();
+        match Config::load(&self.config_file) {
+            Ok((new, warnings)) => {
+                warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
+                let restart = self.config.changes_needing_restart(&new);
+                if !restart.is_empty() {
+                    warn!("CONFIG => needs a restart to hold: {}", restart.join(", "));
+                }
+                self.reconfigure(new, now);
+            }
+            Err(errors) => {
+                self.log.reopen(&self.config.log_file, self.config.log_level);
+                for problem in &errors.0 {
+                    error!("ERROR => {problem}");
+                }
+                error!("ERROR => {} has errors: the old configuration stays in force", self.config_file.display());
+            }
+        }
+        self.read_white_list();
+        self.protect(plan);
+        daemon::notify_ready();
+    }
+
+    fn reconfigure(&mut self, new: Config, now: Now) {
+        self.log.reopen(&new.log_file, new.log_level);
+        info!("RELOAD => {}", self.config_file.display());
+        self.covered.reconfigure(new.firewall.scope.clone());
+        let old = std::mem::replace(&mut self.config, new);
+        let target = |config: &Config| (config.firewall.rule.clone(), config.firewall.interface.clone());
+        if target(&old) != target(&self.config) || old.firewall.scope != self.config.firewall.scope {
+            let scope = self.covered.scope();
+            if let Err(why) = self.firewall.reconfigure(&self.config.firewall, scope, &self.book, now.wall) {
+                error!("ERROR => {why}");
+            }
+        }
+    }
+
+    fn read_white_list(&mut self) {
+        match WhiteList::load(&self.config.white_list) {
+            Ok((white_list, problems)) => {
+                problems.iter().for_each(|problem| warn!("WHITE LIST => {problem}"));
+                white_list.entries().for_each(|entry| info!("WHITE LIST => {entry}"));
+                self.protection.renew(white_list, &self.config.ami.host);
+            }
+            Err(why) => error!("ERROR => {why}; the old white list holds"),
+        }
+        if let Some(resolver) = &self.resolver {
+            resolver.resolve(self.protection.names());
+            self.protection.follow_machine();
+        }
+        self.renew_policy();
+    }
+}
+
+/// A block that began in the future was made before the clock was set back: it keeps its length.
+fn within_reason(block: Block, now: Now) -> Block {
+    if block.since <= now.wall {
+        return block;
+    }
+    Block { since: now.wall, end: now.wall + block.end.since(block.since), ..block }
+}

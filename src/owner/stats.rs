@@ -1,0 +1,114 @@
+//! What `status` and `top` tell: counts since the daemon's start.
+
+use std::collections::HashMap;
+
+use ipnet::IpNet;
+
+use crate::ami::security::{Kind, SecurityEvent};
+use crate::clock::UnixTime;
+use crate::event::{AmiState, AmiStatus, Reason, Top};
+
+/// Most addresses whose blocks are counted one by one.
+const MAX_COUNTED: usize = 16_384;
+
+/// Rows of `top`.
+const TOP: usize = 20;
+
+/// Counts since start.
+#[derive(Debug)]
+pub struct Stats {
+    /// Security events heard.
+    pub events: u64,
+    /// Events that somebody wrote lines into.
+    pub tampered: u64,
+    /// When the last one came.
+    pub last_event: Option<UnixTime>,
+    /// Blocks made.
+    pub blocks: u64,
+    /// The AMI connection.
+    pub ami: AmiStatus,
+    /// Text and time of the last repair.
+    pub last_repair: Option<(UnixTime, String)>,
+    intact: UnixTime,
+    by_net: HashMap<IpNet, u64>,
+    by_reason: HashMap<Reason, u64>,
+}
+
+impl Stats {
+    /// Nothing has happened yet.
+    pub fn new(now: UnixTime) -> Stats {
+        Stats {
+            events: 0,
+            tampered: 0,
+            last_event: None,
+            blocks: 0,
+            ami: AmiStatus { up: false, since: now, text: "not connected yet".into() },
+            last_repair: None,
+            intact: now,
+            by_net: HashMap::new(),
+            by_reason: HashMap::new(),
+        }
+    }
+
+    /// A security event came.
+    pub fn heard(&mut self, event: &SecurityEvent, now: UnixTime) {
+        self.events += 1;
+        self.tampered += u64::from(event.kind == Kind::Tampered);
+        self.last_event = Some(now);
+    }
+
+    /// A block is in force. When too many addresses are counted, those blocked once are forgotten.
+    pub fn blocked(&mut self, net: IpNet, reason: Reason) {
+        self.blocks += 1;
+        *self.by_reason.entry(reason).or_default() += 1;
+        *self.by_net.entry(net).or_default() += 1;
+        if self.by_net.len() > MAX_COUNTED {
+            let least = self.by_net.values().min().copied().unwrap_or_default();
+            self.by_net.retain(|_, count| *count > least);
+        }
+    }
+
+    /// How often this address or network was blocked.
+    pub fn times_blocked(&self, net: &IpNet) -> u64 {
+        self.by_net.get(net).copied().unwrap_or_default()
+    }
+
+    /// Who was blocked most often.
+    pub fn top(&self) -> Top {
+        let mut addresses: Vec<(IpNet, u64)> = self.by_net.iter().map(|(net, count)| (*net, *count)).collect();
+        addresses.sort_unstable_by_key(|(net, count)| (std::cmp::Reverse(*count), *net));
+        addresses.truncate(TOP);
+        let mut reasons: Vec<(Reason, u64)> = self.by_reason.iter().map(|(reason, count)| (*reason, *count)).collect();
+        reasons.sort_unstable_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
+        Top { addresses, reasons }
+    }
+
+    /// Takes in the connection's state; returns it if the log should tell.
+    pub fn ami_changed<'a>(&mut self, state: &'a AmiState, now: UnixTime) -> Option<&'a AmiState> {
+        let (up, text) = match state {
+            AmiState::Up { greeting } => (true, greeting.clone()),
+            AmiState::Down { why, .. } => (false, why.clone()),
+            AmiState::Refused { why, .. } => (false, format!("login refused: {why}")),
+        };
+        let news = up || self.ami.up || self.ami.text != text;
+        if up != self.ami.up {
+            self.ami.since = now;
+        }
+        self.ami.up = up;
+        self.ami.text = text;
+        news.then_some(state)
+    }
+
+    /// The rules were found as they should be.
+    pub fn intact(&mut self, now: UnixTime) {
+        self.intact = now;
+    }
+
+    /// The rules were repaired; returns for how many seconds they may have been wrong.
+    pub fn repaired(&mut self, now: UnixTime, what: &str) -> u64 {
+        let gap = now.since(self.intact);
+        self.intact = now;
+        self.last_repair = Some((now, what.to_owned()));
+        gap
+    }
+}

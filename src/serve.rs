@@ -1,0 +1,163 @@
+//! Runs the daemon: sets up everything in the order in which it can fail, then hands the main thread to the owner.
+
+use std::path::Path;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::warn;
+
+use crate::cli::Run;
+use crate::clock::Clock;
+use crate::config::{Backend, Config};
+use crate::console;
+use crate::daemon::{self, Side};
+use crate::event::Event;
+use crate::firewall::dry_run::DryRun;
+use crate::firewall::iptables::Iptables;
+use crate::firewall::{self, Firewall, Scope};
+use crate::journal::Journal;
+use crate::logging::{self, Target};
+use crate::owner::Owner;
+use crate::owner::startup::Parts;
+use crate::{ami, resolver, signals, ticker};
+
+/// Events that may wait for the owner. Each can be what one read brought, so this is what several megabytes of AMI
+/// come to; beyond it TCP holds Asterisk back.
+const INBOX: usize = 256;
+
+/// Why the program ends, for its exit status and the last line on standard error.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Failure {
+    /// Exit status, as in `sysexits.h`.
+    pub code: u8,
+    /// What went wrong and what to do.
+    pub text: String,
+}
+
+impl Failure {
+    /// `EX_NOINPUT`: a file could not be read.
+    pub const INPUT: u8 = 66;
+    /// `EX_UNAVAILABLE`: something the program needs is not to be had.
+    pub const UNAVAILABLE: u8 = 69;
+    /// `EX_CANTCREAT`: a file could not be made.
+    pub const CANNOT_CREATE: u8 = 73;
+    /// `EX_CONFIG`: the configuration is wrong.
+    pub const CONFIG: u8 = 78;
+
+    /// A failure with this exit status and this cause.
+    pub fn new(code: u8, cause: impl ToString) -> Failure {
+        Failure { code, text: cause.to_string() }
+    }
+
+    /// Says which file this is about.
+    pub fn about(self, file: &Path) -> Failure {
+        Failure { text: format!("{}: {}", file.display(), self.text), ..self }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// Input that cannot be read.
+    fn from(error: std::io::Error) -> Failure {
+        Failure::new(Failure::INPUT, error)
+    }
+}
+
+/// Guards the PBX until told to stop.
+///
+/// # Errors
+/// If it cannot be set up. Once it is, nothing ends it but a signal.
+pub fn serve(config_file: &Path, run: &Run) -> Result<(), Failure> {
+    let config_file = std::path::absolute(config_file).map_err(|why| Failure::new(Failure::CONFIG, why))?;
+    let (config, warnings) = Config::load(&config_file).map_err(|errors| Failure::new(Failure::CONFIG, errors))?;
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    if !run.daemon {
+        let (owner, inbox) = set_up(config, &config_file, run.dry_run, &warnings)?;
+        owner.run(&inbox);
+        return Ok(());
+    }
+    match daemon::detach(&run.pid_file).map_err(|error| Failure::new(error.code(), error))? {
+        Side::Foreground => Ok(()),
+        Side::Daemon(started) => match set_up(config, &config_file, run.dry_run, &warnings) {
+            Ok((owner, inbox)) => {
+                let _pid_file = started.ready();
+                owner.run(&inbox);
+                Ok(())
+            }
+            Err(failure) => {
+                started.failed(failure.code, &failure.text);
+                Err(failure)
+            }
+        },
+    }
+}
+
+/// Everything but the loop. A dry run logs to standard output and opens no console, so that it can be started beside
+/// the daemon that guards the machine.
+fn set_up(
+    config: Config,
+    config_file: &Path,
+    dry_run: bool,
+    warnings: &[String],
+) -> Result<(Owner, Receiver<Event>), Failure> {
+    let clock = Clock::start();
+    let target = if dry_run { Target::Stdout } else { Target::File(config.log_file.clone()) };
+    let log = logging::start(target, config.log_level, clock.clone())
+        .map_err(|error| Failure::new(Failure::CANNOT_CREATE, error))?;
+    let logged = |failure: Failure| {
+        log::error!("ERROR => {failure}");
+        failure
+    };
+    let journal = if dry_run {
+        None
+    } else {
+        let opened = Journal::open(&config.journal);
+        Some(opened.map_err(|error| logged(Failure::new(Failure::CANNOT_CREATE, error)))?)
+    };
+    let (sender, inbox) = bounded(INBOX);
+    let failed = |error: std::io::Error| Failure::new(71, format!("cannot start a thread: {error}"));
+    let resolver = resolver::start(sender.clone()).map_err(failed)?;
+    let (ami, control, chain) = (config.ami.clone(), config.control.clone(), config.firewall.chain.clone());
+    let mut owner = Owner::new(Parts {
+        firewall: if dry_run { Box::new(|_, _| Ok(Box::new(DryRun::default()))) } else { Box::new(firewall) },
+        config,
+        config_file: config_file.to_owned(),
+        clock: clock.clone(),
+        log,
+        journal,
+        resolver: Some(resolver),
+    })
+    .map_err(|error| logged(Failure::new(Failure::UNAVAILABLE, error)))?;
+    warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
+    start_threads(&mut owner, ami, &sender, &clock).map_err(failed).map_err(logged)?;
+    if !dry_run {
+        let context = console::Context {
+            chain,
+            inbox: sender,
+            clock,
+            local_time: logging::local_time,
+            patience: console::Patience::default(),
+        };
+        console::listen(&control, context).map_err(|error| logged(Failure::new(Failure::UNAVAILABLE, error)))?;
+    }
+    Ok((owner, inbox))
+}
+
+fn start_threads(
+    owner: &mut Owner,
+    ami: crate::config::Ami,
+    inbox: &Sender<Event>,
+    clock: &Clock,
+) -> std::io::Result<()> {
+    signals::start(inbox.clone())?;
+    ticker::start(inbox.clone())?;
+    owner.attach(ami::start(ami, inbox.clone(), clock.clone())?);
+    Ok(())
+}
+
+/// The one place that chooses how to block.
+fn firewall(config: &Config, scope: Scope) -> Result<Box<dyn Firewall>, firewall::Error> {
+    match config.firewall.backend {
+        Backend::Iptables => Ok(Box::new(Iptables::new(&config.firewall, scope)?)),
+        Backend::Ipset => Err(firewall::Error("iptables.backend = ipset is not built in".into())),
+    }
+}
