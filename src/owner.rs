@@ -90,6 +90,7 @@ impl Plan {
 impl Owner {
     /// Runs until told to stop, then leaves the firewall as `state.on_stop` says.
     pub fn run(mut self, inbox: &Receiver<Event>) {
+        self.firewall.prepare();
         while let Ok(first) = inbox.recv() {
             let events: Vec<Event> = std::iter::once(first).chain(inbox.try_iter().take(GATHER - 1)).collect();
             if !self.turn(events) {
