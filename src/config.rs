@@ -266,8 +266,6 @@ impl Config {
             ("ami.ping", ami.ping != new.ami.ping),
             ("control.address", control.address != new.control.address),
             ("control.port", control.port != new.control.port),
-            ("control.users", control.users != new.control.users),
-            ("control.password", control.password != new.control.password),
             ("iptables.path", firewall.iptables_path != new.firewall.iptables_path),
             ("iptables.chain", firewall.chain != new.firewall.chain),
             ("iptables.backend", firewall.backend != new.firewall.backend),

@@ -3,7 +3,7 @@
 //! Its loop is gather, judge, enforce, commit, tell. INVARIANT: the book, the journal, the log and the console claim
 //! only what the kernel was seen to take.
 
-mod console;
+mod answer;
 mod covered;
 mod protection;
 pub mod startup;
@@ -20,6 +20,7 @@ use crate::ami::security::SecurityEvent;
 use crate::book::{Block, Book};
 use crate::clock::{Clock, Now, UnixTime};
 use crate::config::{Config, OnStop};
+use crate::console::Console;
 use crate::daemon;
 use crate::event::{AmiState, Event, Plain, Reply};
 use crate::firewall::{Change, Firewall};
@@ -49,6 +50,7 @@ pub struct Owner {
     firewall: Box<dyn Firewall>,
     journal: Option<Journal>,
     connection: Option<Connection>,
+    console: Option<Console>,
     resolver: Option<Resolver>,
     /// Sessions that wait for Asterisk's answer to a Ping.
     awaiting_pong: Vec<Sender<Reply>>,
@@ -101,9 +103,10 @@ impl Owner {
         self.stop();
     }
 
-    /// Connects the owner to Asterisk, so that it can ask for a Ping.
-    pub fn attach(&mut self, connection: Connection) {
+    /// Lets the owner ask for a Ping, and tell the console whom to let in after a reload.
+    pub fn attach(&mut self, connection: Connection, console: Option<Console>) {
         self.connection = Some(connection);
+        self.console = console;
     }
 
     /// One turn of the loop; false when it was the last.
@@ -411,3 +414,6 @@ fn send(reply: &Sender<Reply>, answer: Reply) {
         Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,8 @@ use log::warn;
 
 use crate::cli::Run;
 use crate::clock::Clock;
-use crate::config::{Backend, Config};
-use crate::console;
+use crate::config::{Backend, Config, Control};
+use crate::console::{self, Console};
 use crate::daemon::{self, Side};
 use crate::event::Event;
 use crate::firewall::dry_run::DryRun;
@@ -39,6 +39,8 @@ impl Failure {
     pub const INPUT: u8 = 66;
     /// `EX_UNAVAILABLE`: something the program needs is not to be had.
     pub const UNAVAILABLE: u8 = 69;
+    /// `EX_OSERR`: the system has no thread or signal to give.
+    pub const SYSTEM: u8 = 71;
     /// `EX_CANTCREAT`: a file could not be made.
     pub const CANNOT_CREATE: u8 = 73;
     /// `EX_CONFIG`: the configuration is wrong.
@@ -114,7 +116,7 @@ fn set_up(
         Some(opened.map_err(|error| logged(Failure::new(Failure::CANNOT_CREATE, error)))?)
     };
     let (sender, inbox) = bounded(INBOX);
-    let failed = |error: std::io::Error| Failure::new(71, format!("cannot start a thread: {error}"));
+    let failed = |error: std::io::Error| Failure::new(Failure::SYSTEM, format!("cannot start a thread: {error}"));
     let resolver = resolver::start(sender.clone()).map_err(failed)?;
     let (ami, control, chain) = (config.ami.clone(), config.control.clone(), config.firewall.chain.clone());
     let mut owner = Owner::new(Parts {
@@ -128,30 +130,22 @@ fn set_up(
     })
     .map_err(|error| logged(Failure::new(Failure::UNAVAILABLE, error)))?;
     warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
-    start_threads(&mut owner, ami, &sender, &clock).map_err(failed).map_err(logged)?;
-    if !dry_run {
-        let context = console::Context {
-            chain,
-            inbox: sender,
-            clock,
-            local_time: logging::local_time,
-            patience: console::Patience::default(),
-        };
-        console::listen(&control, context).map_err(|error| logged(Failure::new(Failure::UNAVAILABLE, error)))?;
-    }
+    signals::start(sender.clone()).map_err(failed)?;
+    ticker::start(sender.clone()).map_err(failed)?;
+    let console = if dry_run { None } else { Some(open_console(&control, chain, &sender, &clock).map_err(logged)?) };
+    owner.attach(ami::start(ami, sender, clock).map_err(failed)?, console);
     Ok((owner, inbox))
 }
 
-fn start_threads(
-    owner: &mut Owner,
-    ami: crate::config::Ami,
-    inbox: &Sender<Event>,
-    clock: &Clock,
-) -> std::io::Result<()> {
-    signals::start(inbox.clone())?;
-    ticker::start(inbox.clone())?;
-    owner.attach(ami::start(ami, inbox.clone(), clock.clone())?);
-    Ok(())
+fn open_console(control: &Control, chain: String, inbox: &Sender<Event>, clock: &Clock) -> Result<Console, Failure> {
+    let context = console::Context {
+        chain,
+        inbox: inbox.clone(),
+        clock: clock.clone(),
+        local_time: logging::local_time,
+        patience: console::Patience::default(),
+    };
+    console::listen(control, context).map_err(|error| Failure::new(Failure::UNAVAILABLE, error))
 }
 
 /// The one place that chooses how to block.

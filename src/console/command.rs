@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::console::text;
-use crate::event::Request;
+use crate::event::{Plain, Request};
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ fn seconds(word: &str) -> Result<u64, String> {
 /// An entry for the white list: an address, a network or the name of a host.
 fn listable(word: &str) -> Result<String, String> {
     if let Ok(net) = network(word) {
-        return Ok(text::shown(&net));
+        return Ok(Plain(net).to_string());
     }
     let name = word.strip_suffix('.').unwrap_or(word);
     let is_label = |label: &str| {

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::clock::UnixTime;
-use crate::event::{BlockLine, Reply, Status, Top, Why};
+use crate::event::{BlockLine, Plain, Reply, Status, Top, Why};
 
 /// Local time as `2019-06-13 12:01:55`, without brackets.
 pub type LocalTime = fn(UnixTime) -> String;
@@ -67,22 +67,22 @@ pub fn help(chain: &str) -> Page {
 pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
     match reply {
         Reply::Blocks(blocks) => Page::list(blocks.iter().map(|block| block_line(block, local_time))),
-        Reply::Blocked(net) => Page::done(format!("{} block", shown(net))),
-        Reply::AlreadyBlocked { net, by } if net == by => Page::failed(format!("{} previously blocked", shown(net))),
+        Reply::Blocked(net) => Page::done(format!("{} block", Plain(*net))),
+        Reply::AlreadyBlocked { net, by } if net == by => Page::failed(format!("{} previously blocked", Plain(*net))),
         Reply::AlreadyBlocked { net, by } => {
-            Page::failed(format!("{} previously blocked by {}", shown(net), shown(by)))
+            Page::failed(format!("{} previously blocked by {}", Plain(*net), Plain(*by)))
         }
         Reply::InWhiteList { net, entry } => {
-            let mut page = Page::failed(format!("{} is in the white list", shown(net)));
-            if *entry != shown(net) {
+            let mut page = Page::failed(format!("{} is in the white list", Plain(*net)));
+            if *entry != Plain(*net).to_string() {
                 page.lines.push(printable(&format!("protected by {entry}")));
             }
             page
         }
-        Reply::Unblocked(net) => Page::done(format!("{} unblocked", shown(net))),
-        Reply::NotBlocked { net, by: None } => Page::failed(format!("{} is not previously blocked", shown(net))),
+        Reply::Unblocked(net) => Page::done(format!("{} unblocked", Plain(*net))),
+        Reply::NotBlocked { net, by: None } => Page::failed(format!("{} is not previously blocked", Plain(*net))),
         Reply::NotBlocked { net, by: Some(by) } => {
-            Page::failed(format!("{} is not previously blocked, but {} is", shown(net), shown(by)))
+            Page::failed(format!("{} is not previously blocked, but {} is", Plain(*net), Plain(*by)))
         }
         Reply::Flushed { chain } => Page::done(format!("iptables rules from chain {chain} removed")),
         Reply::Restored { chain, blocks, problems } => {
@@ -106,7 +106,7 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
             Page::list(entries.iter().cloned().chain(own))
         }
         Reply::WhiteListAdded { entry, freed } => {
-            let freed = freed.iter().map(|net| format!("{} unblocked", shown(net)));
+            let freed = freed.iter().map(|net| format!("{} unblocked", Plain(*net)));
             Page::list([format!("{entry} added to the white list")].into_iter().chain(freed))
         }
         Reply::WhiteListHas(entry) => Page::failed(format!("{entry} is previously in the white list")),
@@ -130,11 +130,6 @@ pub fn json(reply: &Reply, local_time: LocalTime) -> Page {
         // A reply is made of texts and numbers: serde_json has no reason to refuse it.
         Err(error) => Page::failed(format!("no JSON for this answer: {error}")),
     }
-}
-
-/// An address without `/32` or `/128`, a network with its prefix.
-pub fn shown(net: &IpNet) -> String {
-    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 
 /// Text with its control characters made visible, so that nobody who had a say in it plays with the terminal.
@@ -163,7 +158,7 @@ fn json_text(value: &Value) -> String {
 }
 
 fn block_line(block: &BlockLine, local_time: LocalTime) -> String {
-    format!("{} {} ({})", stamp(block.end, local_time), shown(&block.net), block.reason)
+    format!("{} {} ({})", stamp(block.end, local_time), Plain(block.net), block.reason)
 }
 
 fn stamp(time: UnixTime, local_time: LocalTime) -> String {
@@ -226,7 +221,7 @@ fn why(why: &Why, local_time: LocalTime) -> Vec<String> {
 }
 
 fn blocked(why: &Why, block: &BlockLine, local_time: LocalTime) -> String {
-    let by = if block.net == IpNet::from(why.address) { String::new() } else { format!("by {} ", shown(&block.net)) };
+    let by = if block.net == IpNet::from(why.address) { String::new() } else { format!("by {} ", Plain(block.net)) };
     let since = why.blocked_since.map_or(String::new(), |time| format!("since {} ", stamp(time, local_time)));
     format!("{by}{since}until {} ({})", stamp(block.end, local_time), block.reason)
 }
@@ -234,7 +229,7 @@ fn blocked(why: &Why, block: &BlockLine, local_time: LocalTime) -> String {
 fn top(top: &Top) -> Vec<String> {
     let row = |name: String, blocks: String| format!("{name:<43} {blocks:>8}");
     let mut lines = vec![row("Address".to_owned(), "Blocks".to_owned())];
-    lines.extend(top.addresses.iter().map(|(net, count)| row(shown(net), count.to_string())));
+    lines.extend(top.addresses.iter().map(|(net, count)| row(Plain(*net).to_string(), count.to_string())));
     lines.push(String::new());
     lines.push(row("Reason".to_owned(), "Blocks".to_owned()));
     lines.extend(top.reasons.iter().map(|(reason, count)| row(reason.to_string(), count.to_string())));

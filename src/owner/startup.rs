@@ -72,6 +72,7 @@ impl Owner {
             policy: Policy { limits: config.limits.clone(), protected: Default::default(), knows_own_ipv6: false },
             protection: Protection::default(),
             connection: None,
+            console: None,
             awaiting_pong: Vec::new(),
             covered,
             stats: Stats::new(now.wall),
@@ -170,6 +171,9 @@ impl Owner {
     fn reconfigure(&mut self, new: Config, now: Now) {
         self.log.reopen(&new.log_file, new.log_level);
         info!("RELOAD => {}", self.config_file.display());
+        if let Some(console) = &self.console {
+            console.admit(&new.control);
+        }
         self.covered.reconfigure(new.firewall.scope.clone());
         let old = std::mem::replace(&mut self.config, new);
         let target = |config: &Config| (config.firewall.rule.clone(), config.firewall.interface.clone());

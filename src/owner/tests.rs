@@ -1,0 +1,315 @@
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crossbeam_channel::bounded;
+use tempfile::TempDir;
+
+use super::startup::Parts;
+use super::*;
+use crate::ami::security::{Endpoint, Kind, Service, Transport};
+use crate::clock::Recorded;
+use crate::config::FirewallConfig;
+use crate::event::{Reason, Request};
+use crate::firewall::dry_run::DryRun;
+use crate::firewall::{Entry, Error, Refused, Scope};
+use crate::logging::{self, Target};
+
+const DAY: u64 = 86_400;
+
+/// A machine whose firewall, folder and clock outlive the daemon.
+struct Machine {
+    kernel: Kernel,
+    folder: TempDir,
+    clock: Recorded,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let clock = Recorded::default();
+        clock.set(1_000_000_000_000);
+        Machine { kernel: Kernel::default(), folder: tempfile::tempdir().unwrap(), clock }
+    }
+
+    fn start(&self) -> Owner {
+        let path = |name: &str| self.folder.path().join(name);
+        let config = Config { white_list: path("wl"), dump: path("dump"), journal: path("bans"), ..Config::default() };
+        let kernel = self.kernel.clone();
+        Owner::new(Parts {
+            journal: Some(Journal::open(&config.journal).unwrap()),
+            firewall: Box::new(|_, _| Ok(Box::new(kernel))),
+            config,
+            config_file: path("conf"),
+            clock: Clock::recorded(&self.clock),
+            log: log().clone(),
+            resolver: None,
+        })
+        .unwrap()
+    }
+
+    fn white_list(&self, text: &str) {
+        fs::write(self.folder.path().join("wl"), text).unwrap();
+    }
+
+    fn pass(&self, owner: &mut Owner, seconds: u64) {
+        self.clock.set(self.clock.now() + seconds as i64 * 1000);
+        owner.turn(vec![Event::Tick]);
+    }
+
+    fn holds(&self, address: &str) -> bool {
+        let net = IpNet::from(address.parse::<IpAddr>().unwrap());
+        self.kernel.0.lock().unwrap().in_force().contains(&net)
+    }
+}
+
+/// A firewall that stays when the owner goes.
+#[derive(Clone, Default)]
+struct Kernel(Arc<Mutex<DryRun>>);
+
+impl Kernel {
+    fn refuse(&self, nets: &[&str]) {
+        self.0.lock().unwrap().refuse(nets.iter().map(|net| net.parse().unwrap()));
+    }
+}
+
+impl Firewall for Kernel {
+    fn set_up(&mut self, now: UnixTime) -> Result<Vec<Entry>, Error> {
+        self.0.lock().unwrap().set_up(now)
+    }
+    fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Vec<Refused> {
+        self.0.lock().unwrap().apply(book, change, now)
+    }
+    fn verify(&mut self, book: &Book, now: UnixTime) -> Result<Option<String>, Error> {
+        self.0.lock().unwrap().verify(book, now)
+    }
+    fn set_scope(&mut self, _: Scope) -> Result<(), Error> {
+        Ok(())
+    }
+    fn reconfigure(&mut self, _: &FirewallConfig, _: Scope, _: &Book, _: UnixTime) -> Result<(), Error> {
+        Ok(())
+    }
+    fn packets(&mut self, _: &IpNet) -> Option<u64> {
+        None
+    }
+    fn tear_down(&mut self) -> Result<(), Error> {
+        self.0.lock().unwrap().tear_down()
+    }
+    fn describe(&self) -> String {
+        "a test's".into()
+    }
+}
+
+fn log() -> &'static LogHandle {
+    static LOG: OnceLock<LogHandle> = OnceLock::new();
+    LOG.get_or_init(|| logging::start(Target::Stderr, log::LevelFilter::Off, Clock::start()).unwrap())
+}
+
+fn attack(from: &str) -> Event {
+    security(Kind::InvalidAccountId, from)
+}
+
+fn security(kind: Kind, from: &str) -> Event {
+    let endpoint =
+        |address: &str| Endpoint { address: address.parse().unwrap(), transport: Transport::Udp, port: 5060 };
+    Event::Security(vec![SecurityEvent {
+        kind,
+        service: Service::Pjsip,
+        account: b"100".as_slice().into(),
+        session: 1,
+        local: endpoint("198.18.0.1"),
+        remote: endpoint(from),
+        time: None,
+    }])
+}
+
+fn ask(owner: &mut Owner, request: Request) -> Reply {
+    let (sender, replies) = bounded(4);
+    owner.turn(vec![Event::Request(request, sender)]);
+    replies.try_recv().unwrap()
+}
+
+#[test]
+fn an_attacker_is_blocked_for_a_day_and_then_free() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    assert!(machine.holds("203.0.113.7"));
+    machine.pass(&mut owner, DAY - 1);
+    assert!(machine.holds("203.0.113.7"));
+    machine.pass(&mut owner, 1);
+    assert!(!machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn blocks_keep_their_end_through_a_crash() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    let before: Vec<_> = owner.blocks().collect();
+    drop(owner);
+    let mut owner = machine.start();
+    assert_eq!(owner.blocks().collect::<Vec<_>>(), before);
+    machine.pass(&mut owner, DAY);
+    assert!(!machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn what_only_the_journal_knows_is_blocked_again_at_start() {
+    let mut machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    drop(owner);
+    machine.kernel = Kernel::default();
+    let _owner = machine.start();
+    assert!(machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn what_only_the_kernel_knows_is_adopted_at_start() {
+    let machine = Machine::new();
+    *machine.kernel.0.lock().unwrap() = DryRun::holding(["203.0.113.9/32".parse().unwrap()]);
+    let mut owner = machine.start();
+    assert_eq!(owner.blocks().map(|(_, block)| block.reason).collect::<Vec<_>>(), [Reason::Adopted]);
+    machine.pass(&mut owner, DAY);
+    assert!(!machine.holds("203.0.113.9"));
+}
+
+#[test]
+fn who_came_onto_the_white_list_meanwhile_is_free_at_start() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    drop(owner);
+    machine.white_list("203.0.113.0/24\n");
+    let _owner = machine.start();
+    assert!(!machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn a_block_that_the_kernel_refused_is_not_claimed_and_is_tried_again() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    assert!(!machine.holds("203.0.113.7"));
+    assert!(machine.holds("203.0.113.8"));
+    assert_eq!(owner.blocks().count(), 1);
+    machine.kernel.refuse(&[]);
+    machine.pass(&mut owner, 1);
+    assert!(machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 2);
+}
+
+#[test]
+fn a_wall_clock_that_is_set_neither_frees_nor_keeps() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    let shift = |owner: &mut Owner, wall: i64| {
+        // What the tick sees: a second has passed, and the wall clock shows a year more or less.
+        let before = owner.ticked;
+        owner.follow_clock(Now {
+            wall: UnixTime(before.wall.0.saturating_add_signed(wall) + 1),
+            monotonic: before.monotonic + std::time::Duration::from_secs(1),
+        });
+    };
+    let end = |owner: &Owner| owner.blocks().next().unwrap().1.end;
+    let before = end(&owner);
+    shift(&mut owner, 365 * DAY as i64);
+    assert_eq!(end(&owner), before + 365 * DAY);
+    shift(&mut owner, -365 * (DAY as i64));
+    assert_eq!(end(&owner), before);
+}
+
+#[test]
+fn restore_brings_back_what_flush_took_and_then_the_dump_goes() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("2001:db8:1::7")]);
+    let before: Vec<_> = owner.blocks().collect();
+    assert!(matches!(ask(&mut owner, Request::Flush), Reply::Flushed { .. }));
+    assert_eq!(owner.blocks().count(), 0);
+    assert!(!machine.holds("203.0.113.7"));
+    assert!(matches!(ask(&mut owner, Request::Restore), Reply::Restored { problems, .. } if problems.is_empty()));
+    assert_eq!(owner.blocks().collect::<Vec<_>>(), before);
+    assert_eq!(ask(&mut owner, Request::Restore), Reply::NoDump);
+}
+
+#[test]
+fn a_dump_that_was_not_restored_as_a_whole_stays() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    assert!(matches!(ask(&mut owner, Request::Flush), Reply::Flushed { .. }));
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    match ask(&mut owner, Request::Restore) {
+        Reply::Restored { blocks, problems, .. } => assert_eq!((blocks.len(), problems.len()), (1, 1)),
+        other => panic!("{other:?}"),
+    }
+    machine.kernel.refuse(&[]);
+    assert!(matches!(ask(&mut owner, Request::Restore), Reply::Restored { problems, .. } if problems.is_empty()));
+}
+
+#[test]
+fn a_new_entry_of_the_white_list_frees_at_once_and_is_kept() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    let added = ask(&mut owner, Request::WhiteListAdd("203.0.113.0/24".into()));
+    assert!(matches!(added, Reply::WhiteListAdded { freed, .. } if freed.len() == 1));
+    assert!(!machine.holds("203.0.113.7"));
+    owner.turn(vec![attack("203.0.113.7")]);
+    assert!(!machine.holds("203.0.113.7"));
+    assert_eq!(fs::read_to_string(machine.folder.path().join("wl")).unwrap(), "203.0.113.0/24\n");
+    let net: IpNet = "203.0.113.7/32".parse().unwrap();
+    assert!(matches!(ask(&mut owner, Request::Block(net, None)), Reply::InWhiteList { .. }));
+}
+
+#[test]
+fn trust_survives_a_restart() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![security(Kind::SuccessfulAuth { using_password: true }, "203.0.113.7")]);
+    drop(owner);
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    assert!(!machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn a_clean_stop_clears_the_rules_and_the_next_start_brings_them_back() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    let (sender, inbox) = bounded(1);
+    sender.send(Event::Shutdown).unwrap();
+    owner.run(&inbox);
+    assert!(!machine.holds("203.0.113.7"));
+    let _owner = machine.start();
+    assert!(machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn a_configuration_that_does_not_parse_leaves_the_old_one_in_force() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    let reload = |owner: &mut Owner, text: &str| {
+        fs::write(owner.config_file.clone(), text).unwrap();
+        owner.turn(vec![Event::Reload]);
+    };
+    let file = |key: &str| {
+        let path = |name: &str| -> String { Path::display(&machine.folder.path().join(name)).to_string() };
+        format!(
+            "[ami]\nuser = a\npass = b\n[limits]\n{key}\n[iptables]\nwhite_list = {}\n[log]\nfile = {}\nlevel = error\n",
+            path("wl"),
+            path("log")
+        )
+    };
+    reload(&mut owner, &file("unknown_account = 2"));
+    owner.turn(vec![attack("203.0.113.7")]);
+    assert!(!machine.holds("203.0.113.7"));
+    reload(&mut owner, &file("unknown_acount = 9"));
+    owner.turn(vec![attack("203.0.113.7")]);
+    assert!(machine.holds("203.0.113.7"));
+}
