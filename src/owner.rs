@@ -334,6 +334,9 @@ impl Owner {
 
     fn note_ami(&mut self, state: AmiState, now: Now) {
         self.awaiting_pong.clear();
+        if self.stats.ami_is_new() {
+            daemon::notify_ready();
+        }
         let Some(state) = self.stats.ami_changed(&state, now.wall) else { return };
         match state {
             AmiState::Up { greeting } => info!("AMI => connected ({})", escape(greeting)),

@@ -11,6 +11,9 @@ use crate::event::{AmiState, AmiStatus, Reason, Top};
 /// Most addresses whose blocks are counted one by one.
 const MAX_COUNTED: usize = 16_384;
 
+/// State of a connection that nobody has tried to make.
+const NOT_TRIED: &str = "not tried yet";
+
 /// Rows of `top`.
 const TOP: usize = 20;
 
@@ -42,7 +45,7 @@ impl Stats {
             tampered: 0,
             last_event: None,
             blocks: 0,
-            ami: AmiStatus { up: false, since: now, text: "not connected yet".into() },
+            ami: AmiStatus { up: false, since: now, text: NOT_TRIED.into() },
             last_repair: None,
             intact: now,
             by_net: HashMap::new(),
@@ -81,6 +84,11 @@ impl Stats {
         let mut reasons: Vec<(Reason, u64)> = self.by_reason.iter().map(|(reason, count)| (*reason, *count)).collect();
         reasons.sort_unstable_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
         Top { addresses, reasons }
+    }
+
+    /// Whether Asterisk has not been tried yet.
+    pub fn ami_is_new(&self) -> bool {
+        self.ami.text == NOT_TRIED
     }
 
     /// Takes in the connection's state; returns it if the log should tell.
