@@ -1,0 +1,70 @@
+#!/bin/sh
+# Installs what `make TARGET` runs and this machine lacks: needs.sh TARGET
+#
+# Says what it installs; silent if nothing is missing. As root, or with sudo.
+set -eu
+
+# A program and the Debian packages it comes in, a line each.
+needed() {
+    echo "cc gcc libc6-dev"
+    case $1 in
+        check)
+            echo "shellcheck shellcheck"
+            ;;
+        demo)
+            echo "ip iproute2"
+            echo "iptables iptables"
+            echo "ip6tables iptables"
+            echo "python3 python3"
+            ;;
+        test)
+            echo "expect expect"
+            echo "ip iproute2"
+            echo "ip6tables iptables"
+            echo "ipset ipset"
+            echo "iptables iptables"
+            echo "iptables-legacy iptables"
+            echo "nc netcat-openbsd"
+            echo "python3 python3"
+            echo "systemd-analyze systemd"
+            echo "telnet telnet"
+            ;;
+        *)
+            echo "Usage: needs.sh {check|demo|test}" >&2
+            exit 64
+            ;;
+    esac
+}
+
+# iptables and its kin are in folders that a user's PATH often leaves out.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+list=$(needed "$@")
+packages=$(echo "$list" | while read -r program of; do
+    command -v "$program" >/dev/null || echo "$of"
+done | tr ' ' '\n' | sort -u | tr '\n' ' ')
+packages=${packages% }
+[ -n "$packages" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "\`make $1\` needs programs that are not here, and this is no Debian machine. Please install what" >&2
+    echo "corresponds to these Debian packages, then call it again: $packages" >&2
+    exit 1
+fi
+root=
+if [ "$(id -u)" -ne 0 ]; then
+    root=sudo
+    command -v sudo >/dev/null || {
+        echo "\`make $1\` needs Debian packages that only root can install: apt-get install $packages" >&2
+        exit 1
+    }
+fi
+
+echo "make $1: installing Debian packages: $packages"
+export DEBIAN_FRONTEND=noninteractive
+# Lists of packages may be missing or old on a fresh machine: they are fetched only if it takes that.
+# shellcheck disable=SC2086 # several packages are several words
+install() {
+    $root apt-get install -y -q --no-install-recommends $packages
+}
+install >/dev/null 2>&1 || { $root apt-get update -q && install; }
