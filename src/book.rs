@@ -65,11 +65,6 @@ impl Book {
         })
     }
 
-    /// Every block that shares an address with one of those `net` meets: those inside `net` and those around it.
-    pub fn meeting(&self, net: &IpNet) -> Vec<IpNet> {
-        self.blocks.keys().filter(|held| held.contains(net) || net.contains(*held)).copied().collect()
-    }
-
     /// The blocks that end at `now` or before, soonest first.
     pub fn due(&self, now: UnixTime) -> impl Iterator<Item = IpNet> + '_ {
         self.ends.iter().take_while(move |(end, _)| *end <= now).map(|(_, net)| *net)
