@@ -108,7 +108,7 @@ pub struct FirewallConfig {
     pub verify: u64,
     /// Name of the IPv4 set; the IPv6 set has a `6` behind. At most 30 characters.
     pub set_name: String,
-    /// Most entries of a set.
+    /// Entries a set has room for at first.
     pub maxelem: u32,
 }
 

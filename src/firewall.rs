@@ -4,6 +4,8 @@
 //! was seen to be taken by the kernel.
 
 pub mod dry_run;
+mod filter;
+pub mod ipset;
 pub mod iptables;
 pub mod run;
 

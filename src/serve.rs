@@ -12,6 +12,7 @@ use crate::console::{self, Console};
 use crate::daemon::{self, Side};
 use crate::event::Event;
 use crate::firewall::dry_run::DryRun;
+use crate::firewall::ipset::Ipset;
 use crate::firewall::iptables::Iptables;
 use crate::firewall::{self, Firewall, Scope};
 use crate::journal::Journal;
@@ -152,6 +153,6 @@ fn open_console(control: &Control, chain: String, inbox: &Sender<Event>, clock: 
 fn firewall(config: &Config, scope: Scope) -> Result<Box<dyn Firewall>, firewall::Error> {
     match config.firewall.backend {
         Backend::Iptables => Ok(Box::new(Iptables::new(&config.firewall, scope)?)),
-        Backend::Ipset => Err(firewall::Error("iptables.backend = ipset is not built in".into())),
+        Backend::Ipset => Ok(Box::new(Ipset::new(&config.firewall, scope)?)),
     }
 }

@@ -1,137 +1,26 @@
-//! The iptables backend against the real netfilter, of both kinds and for both IP versions, in namespaces of the
-//! tests' own.
+//! The backends against the real netfilter, of both kinds and for both IP versions, in namespaces of the tests' own.
 
+#[path = "common/bed.rs"]
+mod bed;
+#[path = "netfilter/ipset.rs"]
+mod ipset;
 #[path = "common/netns.rs"]
 mod netns;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sipban::book::{Block, Book};
-use sipban::clock::UnixTime;
-use sipban::config::{Backend, FirewallConfig, ScopeConfig};
-use sipban::event::Reason;
-use sipban::firewall::iptables::Iptables;
-use sipban::firewall::{Change, Firewall, Refused, Scope};
+use sipban::config::Backend::{self, Ipset, Iptables};
+use sipban::config::FirewallConfig;
+use sipban::firewall::Scope;
 
-use netns::{Netns, Variant, call, replace_by_script};
-
-const NOW: UnixTime = UnixTime(1_000);
-const V4: &str = "iptables";
-const V6: &str = "ip6tables";
-
-/// A machine to guard: a namespace, one kind of iptables, and the book the owner would keep.
-struct Bed<'a> {
-    folder: &'a Path,
-    config: FirewallConfig,
-    book: Book,
-    variant: Variant,
-}
-
-impl Bed<'_> {
-    fn firewall(&self) -> Iptables {
-        self.firewall_for(sip_ports())
-    }
-
-    fn firewall_for(&self, scope: Scope) -> Iptables {
-        Iptables::new(&self.config, scope).unwrap()
-    }
-
-    /// Applies a change and keeps the book as the owner does.
-    fn apply(&mut self, firewall: &mut Iptables, add: &[IpNet], remove: &[IpNet]) -> Vec<Refused> {
-        let change = Change { add: add.iter().map(|net| (*net, NOW + 600)).collect(), remove: remove.to_vec() };
-        let refused = firewall.apply(&self.book, &change, NOW);
-        let taken = |net: &&IpNet| !refused.iter().any(|refused| refused.net == **net);
-        for net in remove.iter().filter(taken) {
-            self.book.remove(net);
-        }
-        for net in add.iter().filter(taken) {
-            self.enter_in_book(*net);
-        }
-        refused
-    }
-
-    fn enter_in_book(&mut self, net: IpNet) {
-        self.book.insert(net, Block { since: NOW, end: NOW + 600, reason: Reason::Manual });
-    }
-
-    fn tool(&self, name: &str, args: &str) -> String {
-        let args: Vec<&str> = args.split(' ').collect();
-        let wait: &[&str] = if name.contains('-') { &[] } else { &["-w"] };
-        call(self.folder.join(name), &[wait, &args].concat()).unwrap()
-    }
-
-    /// The chain as `iptables -S` shows it, without its first line.
-    fn chain(&self, tool: &str) -> Vec<String> {
-        let text = self.tool(tool, "-S sipban-udp");
-        text.lines().skip(1).map(|line| line.trim_start_matches("-A sipban-udp ").to_owned()).collect()
-    }
-
-    fn input(&self, tool: &str) -> Vec<String> {
-        let text = self.tool(tool, "-S INPUT");
-        text.lines().skip(1).map(|line| line.trim_start_matches("-A INPUT ").to_owned()).collect()
-    }
-
-    /// All rules, without comments and counters.
-    fn all(&self, tool: &str) -> Vec<String> {
-        let text = self.tool(&format!("{tool}-save"), "-t filter");
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        lines.map(|line| line.split(" [").next().unwrap().to_owned()).collect()
-    }
-
-    fn assert_verified(&self, firewall: &mut Iptables) {
-        assert_eq!(firewall.verify(&self.book, NOW).unwrap(), None);
-    }
-}
-
-/// Runs a test with both kinds of iptables, each in a fresh namespace.
-fn each(test: impl Fn(Bed) + Sync) {
-    for variant in [Variant::Nft, Variant::Legacy] {
-        let (Some(netns), Some(folder)) = (Netns::new(), variant.folder()) else { continue };
-        netns.enter(|| test(bed(variant, folder.path())));
-    }
-}
-
-fn bed(variant: Variant, folder: &Path) -> Bed<'_> {
-    let config = FirewallConfig {
-        iptables_path: Some(folder.to_owned()),
-        ipset_path: None,
-        chain: "sipban-udp".to_owned(),
-        rule: vec!["DROP".to_owned()],
-        scope: ScopeConfig::Auto,
-        interface: None,
-        backend: Backend::Iptables,
-        verify: 10,
-        set_name: "sipban".to_owned(),
-        maxelem: 262_144,
-    };
-    Bed { folder, config, book: Book::default(), variant }
-}
-
-fn sip_ports() -> Scope {
-    Scope::Ports { udp: vec![(5060, 5061)], tcp: vec![(5060, 5061)] }
-}
-
-fn net(text: &str) -> IpNet {
-    text.parse().unwrap()
-}
-
-fn nets(count: u32) -> Vec<IpNet> {
-    (0..count).map(|n| IpNet::from(IpAddr::from((0x0a00_0000 + n).to_be_bytes()))).collect()
-}
-
-fn found(firewall: &mut Iptables) -> Vec<IpNet> {
-    firewall.set_up(NOW).unwrap().into_iter().map(|entry| entry.net).collect()
-}
-
-const JUMPS: [&str; 2] =
-    ["-p udp -m udp --dport 5060:5061 -j sipban-udp", "-p tcp -m tcp --dport 5060:5061 -j sipban-udp"];
+use bed::{JUMPS, NOW, V4, V6, each, each_joined, each_with, found, made, net, nets, send, sip_ports};
+use netns::{Variant, replace_by_script};
 
 #[test]
 fn blocks_stand_before_a_return_in_a_chain_that_input_jumps_to() {
-    each(|mut bed| {
+    each_with(Iptables, |mut bed| {
         let mut firewall = bed.firewall();
         assert_eq!(firewall.set_up(NOW).unwrap(), []);
         let add = ["192.0.2.1/32", "198.51.100.0/24", "2001:db8::1/128", "2001:db8:1::/64"].map(net);
@@ -159,7 +48,7 @@ fn what_is_blocked_already_is_not_blocked_twice_and_what_is_not_cannot_be_freed(
         let (one, two) = (net("192.0.2.1/32"), net("192.0.2.2/32"));
         bed.apply(&mut firewall, &[one], &[]);
         assert!(bed.apply(&mut firewall, &[one, two, two], &[net("192.0.2.3/32")]).is_empty());
-        assert_eq!(bed.chain(V4), ["-s 192.0.2.2/32 -j DROP", "-s 192.0.2.1/32 -j DROP", "-j RETURN"]);
+        assert_eq!(bed.blocked(), [one, two]);
         let refused = bed.apply(&mut firewall, &[net("0.0.0.0/0"), net("::/0")], &[]);
         assert_eq!(refused.len(), 2);
         bed.assert_verified(&mut firewall);
@@ -173,9 +62,80 @@ fn a_reject_is_translated_for_ipv6_and_found_again() {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
         bed.apply(&mut firewall, &[net("192.0.2.1/32"), net("2001:db8::1/128")], &[]);
-        assert_eq!(bed.chain(V4)[0], "-s 192.0.2.1/32 -j REJECT --reject-with icmp-port-unreachable");
-        assert_eq!(bed.chain(V6)[0], "-s 2001:db8::1/128 -j REJECT --reject-with icmp6-port-unreachable");
+        assert!(bed.chain(V4)[0].ends_with(" -j REJECT --reject-with icmp-port-unreachable"));
+        assert!(bed.chain(V6)[0].ends_with(" -j REJECT --reject-with icmp6-port-unreachable"));
         bed.assert_verified(&mut firewall);
+    });
+}
+
+#[test]
+fn networks_and_addresses_in_them_come_and_go_on_their_own() {
+    each(|mut bed| {
+        let mut firewall = bed.firewall();
+        firewall.set_up(NOW).unwrap();
+        let one = ["203.0.113.7/32", "2001:db8:1:2::7/128"].map(net);
+        let around = ["203.0.113.0/24", "2001:db8:1:2::/64"].map(net);
+        let wide = ["203.0.112.0/22", "2001:db8::/32"].map(net);
+        let sorted = |nets: &[[IpNet; 2]]| {
+            let mut nets = nets.concat();
+            nets.sort();
+            nets
+        };
+        bed.apply(&mut firewall, &sorted(&[around, one]), &[]);
+        assert_eq!(bed.blocked(), sorted(&[around, one]));
+        bed.apply(&mut firewall, &wide, &one);
+        assert_eq!(bed.blocked(), sorted(&[around, wide]));
+        bed.apply(&mut firewall, &one, &wide);
+        bed.assert_verified(&mut firewall);
+        bed.apply(&mut firewall, &[], &around);
+        assert_eq!(bed.blocked(), one);
+        bed.assert_verified(&mut firewall);
+    });
+}
+
+#[test]
+fn another_target_interface_and_scope_hold_from_now_on_and_bad_ones_leave_the_old_in_force() {
+    each(|mut bed| {
+        let mut firewall = bed.firewall();
+        firewall.set_up(NOW).unwrap();
+        let both = ["192.0.2.1/32", "2001:db8::1/128"].map(net);
+        bed.apply(&mut firewall, &both, &[]);
+        let rule = vec!["REJECT".to_owned()];
+        let config = FirewallConfig { rule, interface: Some("eth9".to_owned()), ..bed.config.clone() };
+        firewall.reconfigure(&config, Scope::All, &bed.book, NOW).unwrap();
+        let check = |bed: &bed::Bed| {
+            for tool in [V4, V6] {
+                assert_eq!(bed.input(tool), ["-i eth9 -j sipban-udp"]);
+                assert!(bed.chain(tool)[0].contains("-j REJECT"));
+            }
+        };
+        check(&bed);
+        bed.assert_verified(&mut firewall);
+        let bad = Scope::Match(vec!["--no-such-match".to_owned()]);
+        assert!(firewall.reconfigure(&bed.config, bad, &bed.book, NOW).is_err());
+        check(&bed);
+        bed.assert_verified(&mut firewall);
+    });
+}
+
+#[test]
+fn a_change_of_the_backend_keeps_what_is_in_force() {
+    each(|mut bed| {
+        let mut firewall = bed.firewall();
+        firewall.set_up(NOW).unwrap();
+        let both = ["192.0.2.1/32", "2001:db8::1/128"].map(net);
+        bed.apply(&mut firewall, &both, &[]);
+        drop(firewall);
+        bed.config.backend = if bed.config.backend == Ipset { Backend::Iptables } else { Ipset };
+        let mut firewall = bed.firewall();
+        let found = found(&mut firewall);
+        if bed.config.backend == Ipset {
+            assert_eq!(found, both);
+        } else {
+            assert_eq!(bed.chain(V4)[0], "-m set --match-set sipban src -j DROP");
+            assert!(firewall.verify(&bed.book, NOW).unwrap().unwrap().contains("1 of 1 blocks (IPv4)"));
+        }
+        assert_eq!(bed.blocked(), both);
     });
 }
 
@@ -206,7 +166,7 @@ fn every_kind_of_answer_is_taken_and_listed_as_written() {
 
 #[test]
 fn two_thousand_blocks_come_and_go_in_one_transaction_each() {
-    each(|mut bed| {
+    each_with(Iptables, |mut bed| {
         let counted = format!("echo >>{}/runs; exec $REAL \"$@\"", bed.folder.display());
         replace_by_script(bed.folder, "iptables-restore", &counted);
         let mut firewall = bed.firewall();
@@ -226,7 +186,7 @@ fn two_thousand_blocks_come_and_go_in_one_transaction_each() {
 
 #[test]
 fn a_culprit_in_a_batch_is_refused_alone() {
-    each(|mut bed| {
+    each_with(Iptables, |mut bed| {
         let picky = "text=$(cat)\ncase $text in *10.0.0.7/32*) echo bad address >&2; exit 2;; esac\n\
                      echo \"$text\" | $REAL \"$@\"";
         replace_by_script(bed.folder, "iptables-restore", picky);
@@ -244,7 +204,7 @@ fn a_culprit_in_a_batch_is_refused_alone() {
 
 #[test]
 fn a_restore_killed_in_the_middle_leaves_each_block_in_force_once() {
-    each(|mut bed| {
+    each_with(Iptables, |mut bed| {
         let folder = bed.folder.display();
         let mortal = format!(
             "if test -e {folder}/mortal; then rm {folder}/mortal; $REAL \"$@\"; kill -9 $$; fi\nexec $REAL \"$@\""
@@ -269,7 +229,7 @@ fn a_restore_killed_in_the_middle_leaves_each_block_in_force_once() {
 
 #[test]
 fn a_block_freed_by_another_tool_can_still_be_freed() {
-    each(|mut bed| {
+    each_with(Iptables, |mut bed| {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
         let all = nets(4);
@@ -284,7 +244,7 @@ fn a_block_freed_by_another_tool_can_still_be_freed() {
 
 #[test]
 fn a_block_succeeds_though_another_tool_has_removed_the_chain() {
-    each(|mut bed| {
+    each_with(Iptables, |mut bed| {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
         bed.apply(&mut firewall, &nets(2), &[]);
@@ -299,7 +259,7 @@ fn a_block_succeeds_though_another_tool_has_removed_the_chain() {
 
 #[test]
 fn a_waiting_spare_holds_nobody_up_and_works_on_the_rules_of_the_moment() {
-    each(|mut bed| {
+    each_with(Iptables, |mut bed| {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
         bed.apply(&mut firewall, &nets(2), &[]);
@@ -326,9 +286,8 @@ fn what_a_crash_left_is_adopted() {
         drop(firewall);
         for _ in 0..2 {
             let mut firewall = bed.firewall();
-            let mut found = found(&mut firewall);
-            found.sort();
-            assert_eq!(found, add);
+            assert_eq!(found(&mut firewall), add);
+            assert_eq!(bed.blocked(), add);
             assert_eq!(bed.input(V4), JUMPS);
             bed.assert_verified(&mut firewall);
         }
@@ -353,13 +312,13 @@ fn the_chain_of_the_perl_program_is_adopted_and_put_right() {
             bed.tool(V4, rule);
         }
         let mut firewall = bed.firewall();
-        assert_eq!(found(&mut firewall), ["192.0.2.2/32", "192.0.2.1/32"].map(net));
-        assert_eq!(bed.chain(V4), ["-s 192.0.2.2/32 -j DROP", "-s 192.0.2.1/32 -j DROP", "-j RETURN"]);
+        let two = ["192.0.2.1/32", "192.0.2.2/32"].map(net);
+        assert_eq!(found(&mut firewall), two);
+        assert_eq!(bed.blocked(), two);
         let input = bed.input(V4);
         assert_eq!(input[..2], JUMPS);
         assert_eq!(input.len(), 4);
-        bed.enter_in_book(net("192.0.2.1/32"));
-        bed.enter_in_book(net("192.0.2.2/32"));
+        two.into_iter().for_each(|net| bed.enter_in_book(net));
         bed.assert_verified(&mut firewall);
     });
 }
@@ -393,6 +352,7 @@ fn rules_of_others_are_as_before_after_all_is_over() {
         assert_ne!(bed.all(V4), before.0);
         firewall.tear_down().unwrap();
         assert_eq!((bed.all(V4), bed.all(V6)), before);
+        assert!(bed.sets().is_empty());
         firewall.tear_down().unwrap();
     });
 }
@@ -414,7 +374,7 @@ fn a_chain_that_others_lead_to_stays_behind_empty_and_that_is_said() {
 
 #[test]
 fn verify_names_and_repairs_what_other_tools_did() {
-    each(|mut bed| {
+    each_with(Iptables, |mut bed| {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
         bed.apply(&mut firewall, &[nets(20), vec![net("2001:db8::1/128"), net("2001:db8::2/128")]].concat(), &[]);
@@ -539,7 +499,7 @@ fn without_ip6tables_ipv4_is_guarded_and_ipv6_refused_with_the_reason_until_it_i
 fn what_cannot_work_is_refused_with_a_reason_and_touches_nothing() {
     each(|mut bed| {
         let before = bed.all(V4);
-        let refusal = |config: &FirewallConfig, scope: Scope| match Iptables::new(config, scope) {
+        let refusal = |config: &FirewallConfig, scope: Scope| match made(config, scope) {
             Ok(mut firewall) => firewall.set_up(NOW).unwrap_err().0,
             Err(error) => error.0,
         };
@@ -564,41 +524,33 @@ fn datagrams_of_a_blocked_address_do_not_arrive_and_those_of_others_do() {
     let ours = ["198.18.0.1", "2001:db8:5::1"].map(|text| text.parse::<IpAddr>().unwrap());
     let theirs: [[IpAddr; 2]; 2] = [["198.18.0.66", "198.18.0.77"], ["2001:db8:5::66", "2001:db8:5::77"]]
         .map(|pair| pair.map(|text| text.parse().unwrap()));
-    for variant in [Variant::Nft, Variant::Legacy] {
-        let (Some(netns), Some(folder)) = (Netns::new(), variant.folder()) else { continue };
-        let Some(outside) = netns.joined(&ours, theirs.as_flattened()) else { continue };
-        let send = |from: IpAddr, to: SocketAddr| {
-            outside.enter(|| UdpSocket::bind((from, 0)).unwrap().send_to(b"OPTIONS", to).unwrap());
-        };
-        netns.enter(|| {
-            let mut bed = bed(variant, folder.path());
-            let mut firewall = bed.firewall();
-            firewall.set_up(NOW).unwrap();
-            for (ours, [attacker, customer]) in ours.into_iter().zip(theirs) {
-                let phone = UdpSocket::bind((ours, 5060)).unwrap();
-                phone.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                let at = phone.local_addr().unwrap();
-                let next = || phone.recv_from(&mut [0; 64]).unwrap().1.ip();
-                send(attacker, at);
-                assert_eq!(next(), attacker);
+    each_joined(&[Iptables, Ipset], &ours, theirs.as_flattened(), |mut bed, outside| {
+        let mut firewall = bed.firewall();
+        firewall.set_up(NOW).unwrap();
+        for (ours, [attacker, customer]) in ours.into_iter().zip(theirs) {
+            let phone = UdpSocket::bind((ours, 5060)).unwrap();
+            phone.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let at = phone.local_addr().unwrap();
+            let next = || phone.recv_from(&mut [0; 64]).unwrap().1.ip();
+            send(outside, attacker, at);
+            assert_eq!(next(), attacker);
 
-                // One cable, so what arrives arrives in the order sent.
-                bed.apply(&mut firewall, &[attacker.into()], &[]);
-                send(attacker, at);
-                send(customer, at);
-                assert_eq!(next(), customer);
-                assert_eq!(firewall.packets(&attacker.into()), Some(1));
-                assert_eq!(firewall.packets(&customer.into()), None);
+            // One cable, so what arrives arrives in the order sent.
+            bed.apply(&mut firewall, &[attacker.into()], &[]);
+            send(outside, attacker, at);
+            send(outside, customer, at);
+            assert_eq!(next(), customer);
+            assert_eq!(firewall.packets(&attacker.into()), Some(1));
+            assert_eq!(firewall.packets(&customer.into()), None);
 
-                let elsewhere = UdpSocket::bind((ours, 5090)).unwrap();
-                elsewhere.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-                send(attacker, elsewhere.local_addr().unwrap());
-                assert_eq!(elsewhere.recv_from(&mut [0; 64]).unwrap().1.ip(), attacker);
+            let elsewhere = UdpSocket::bind((ours, 5090)).unwrap();
+            elsewhere.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            send(outside, attacker, elsewhere.local_addr().unwrap());
+            assert_eq!(elsewhere.recv_from(&mut [0; 64]).unwrap().1.ip(), attacker);
 
-                bed.apply(&mut firewall, &[], &[attacker.into()]);
-                send(attacker, at);
-                assert_eq!(next(), attacker);
-            }
-        });
-    }
+            bed.apply(&mut firewall, &[], &[attacker.into()]);
+            send(outside, attacker, at);
+            assert_eq!(next(), attacker);
+        }
+    });
 }

@@ -37,7 +37,7 @@ pub const KEYS: &[Key] = &[
     key("iptables", "verify", "10", "seconds between checks that the rules are in force"),
     key("ipset", "path", "", "folder of ipset; empty: as iptables.path"),
     key("ipset", "set_name", "sipban", "name of the set; the one for IPv6 has a 6 behind"),
-    key("ipset", "maxelem", "262144", "most blocks a set holds"),
+    key("ipset", "maxelem", "262144", "blocks a set has room for at first; it grows by itself"),
     key("ipset", "timeout", "86400", "the same as timer.ban"),
     key("ipset", "dump", "/etc/sipban.dump", "the same as iptables.dump"),
     key("limits", "unknown_account", "1", "requests for accounts that do not exist"),

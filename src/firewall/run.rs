@@ -24,10 +24,14 @@ pub struct Program(PathBuf);
 /// A program that reads its work from standard input, one process of it kept started ahead: then a piece of work
 /// costs the work alone and not the start.
 ///
-/// Only for programs that read nothing else before the first line of their input, and act on nothing before the
-/// last. `iptables-restore` is one, of both kinds (1.8.9, traced): it takes the xtables lock when it meets the
-/// table's name (legacy) or no lock at all (nft), and reads the kernel's rules only then or at COMMIT. A waiting
-/// one neither holds anybody up nor goes stale.
+/// Only for programs that read nothing else before the first line of their input, and either act on nothing before
+/// the last, or are told only what may be told again without effect: where one dies in the middle, the next one is
+/// given the whole.
+///
+/// `iptables-restore` is of the first kind, legacy and nft (1.8.9, traced): it takes the xtables lock when it meets
+/// the table's name (legacy) or no lock at all (nft), and reads the kernel's rules only then or at COMMIT.
+/// `ipset restore -exist` that adds and removes entries is of the second (7.17): it acts on lines as they come, some
+/// at a time. Neither holds anybody up while it waits, nor goes stale.
 #[derive(Debug)]
 pub struct Spare {
     program: Program,
@@ -154,7 +158,7 @@ impl Spare {
         if let Some(waiting) = self.waiting.take() {
             match waiting.finish(text, DEADLINE) {
                 Ok(_) => return Ok(()),
-                // The last line never reached it, so it did nothing: doing it again is safe.
+                // The last line never reached it, so doing it again is safe.
                 Err(failure) if !failure.fed && !failure.timed_out() => {}
                 Err(failure) => return Err(failure),
             }
@@ -171,6 +175,14 @@ impl Failure {
             Cause::Start(_) | Cause::Unread => true,
             Cause::Ended(status, _) => status.code().is_some(),
             Cause::Pipe(_) | Cause::TooMuch | Cause::Hung(_) => false,
+        }
+    }
+
+    /// What it printed on standard error: the first lines, in one.
+    pub fn complaint(&self) -> &str {
+        match &self.cause {
+            Cause::Ended(_, complaint) => complaint,
+            _ => "",
         }
     }
 

@@ -1,8 +1,17 @@
 //! PURE: what `iptables-save -t filter` says of our chain and of the way to it.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use ipnet::IpNet;
+
+/// Whose packets a rule of our chain is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::firewall) enum Source {
+    Net(IpNet),
+    /// All that are in this kernel set.
+    Set(String),
+}
 
 /// The part of the table `filter` that concerns us.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +22,9 @@ pub(super) struct Listing {
     pub jumps: Vec<String>,
     /// The rule of INPUT that lets traffic in before it comes to one of the jumps.
     pub bypass: Option<String>,
+    /// The rules of INPUT that block what is in our set without leading to our chain, as the Perl program made them,
+    /// without the `-A INPUT`.
+    pub leftovers: Vec<String>,
     /// Other rules that lead to our chain, which are not ours.
     pub references: Vec<String>,
 }
@@ -21,7 +33,7 @@ pub(super) struct Listing {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Chain {
     /// The blocks, each once, as listed.
-    pub blocks: Vec<IpNet>,
+    pub blocks: Vec<Source>,
     /// How many rules block what another rule blocks already.
     pub doubles: usize,
     /// How many blocks have another target than ours.
@@ -32,9 +44,38 @@ pub(super) struct Chain {
     pub returns_last: bool,
 }
 
+impl Source {
+    pub(in crate::firewall) fn net(&self) -> Option<IpNet> {
+        match self {
+            Source::Net(net) => Some(*net),
+            Source::Set(_) => None,
+        }
+    }
+
+    /// The source a rule begins with, and the rest of the rule.
+    fn of(rule: &str) -> Option<(Source, &str)> {
+        if let Some(rule) = rule.strip_prefix("-s ") {
+            let (net, rest) = rule.split_once(' ')?;
+            return Some((Source::Net(net.parse().ok()?), rest));
+        }
+        let (set, rest) = rule.strip_prefix("-m set --match-set ")?.split_once(" src ")?;
+        if set.contains(' ') { None } else { Some((Source::Set(set.to_owned()), rest)) }
+    }
+}
+
+impl fmt::Display for Source {
+    /// As it is listed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Net(net) => write!(f, "-s {net}"),
+            Source::Set(name) => write!(f, "-m set --match-set {name} src"),
+        }
+    }
+}
+
 impl Listing {
-    /// `target` is that of our blocks as it is listed, such as `-j DROP`.
-    pub(super) fn parse(text: &str, chain: &str, target: &str) -> Listing {
+    /// `target` is that of our blocks as it is listed, such as `-j DROP`; `set` the name of ours, if any.
+    pub(super) fn parse(text: &str, chain: &str, target: &str, set: Option<&str>) -> Listing {
         let declaration = format!(":{chain} ");
         let block = format!("-A {chain} ");
         let mut listing = Listing::default();
@@ -54,6 +95,9 @@ impl Listing {
                     Some(("-g", _) | ("-j", "ACCEPT" | "RETURN")) if !is_loopback(rule) => {
                         lets_in.get_or_insert_with(|| rule.to_owned());
                     }
+                    Some(("-j", "DROP" | "REJECT")) if set.is_some_and(|set| matches_set(rule, set)) => {
+                        listing.leftovers.push(rule.to_owned());
+                    }
                     _ => {}
                 }
             } else if line.starts_with(&declaration) {
@@ -67,7 +111,7 @@ impl Listing {
 }
 
 impl Chain {
-    fn add(&mut self, rule: &str, target: &str, seen: &mut HashSet<IpNet>) {
+    fn add(&mut self, rule: &str, target: &str, seen: &mut HashSet<Source>) {
         // A RETURN hides what stands behind it.
         if std::mem::take(&mut self.returns_last) {
             self.strays.push("-j RETURN".to_owned());
@@ -76,11 +120,11 @@ impl Chain {
             self.returns_last = true;
             return;
         }
-        match source(rule) {
-            Some((net, to)) if to == target || to == "-j DROP" || to.starts_with("-j REJECT") => {
+        match Source::of(rule) {
+            Some((source, to)) if to == target || to == "-j DROP" || to.starts_with("-j REJECT") => {
                 self.other_target += usize::from(to != target);
-                match seen.insert(net) {
-                    true => self.blocks.push(net),
+                match seen.insert(source.clone()) {
+                    true => self.blocks.push(source),
                     false => self.doubles += 1,
                 }
             }
@@ -89,26 +133,29 @@ impl Chain {
     }
 }
 
-/// Packets that the rule for `net` has dropped, of `iptables-save -c -t filter`.
-pub(super) fn packets(text: &str, chain: &str, net: &IpNet) -> Option<u64> {
-    let wanted = format!("-A {chain} ");
+/// Packets that the rule for `wanted` has dropped, of `iptables-save -c -t filter`.
+pub(super) fn packets(text: &str, chain: &str, wanted: &Source) -> Option<u64> {
+    let ours = format!("-A {chain} ");
     text.lines().map(str::trim_end).find_map(|line| {
         let (counters, rule) = line.strip_prefix('[')?.split_once("] ")?;
-        let (source, _) = source(rule.strip_prefix(&wanted)?)?;
-        if source == *net { counters.split(':').next()?.parse().ok() } else { None }
+        let (source, _) = Source::of(rule.strip_prefix(&ours)?)?;
+        if source == *wanted { counters.split(':').next()?.parse().ok() } else { None }
     })
-}
-
-/// The network of `-s NET` and the rest of the rule.
-fn source(rule: &str) -> Option<(IpNet, &str)> {
-    let (net, rest) = rule.strip_prefix("-s ")?.split_once(' ')?;
-    Some((net.parse().ok()?, rest))
 }
 
 /// How and where a rule leads: `-j` or `-g`, and the target. A comment may hold such words too, in quotes.
 fn destination(rule: &str) -> Option<(&str, &str)> {
     let words: Vec<&str> = words(rule).collect();
     words.windows(2).find(|pair| matches!(pair[0], "-j" | "-g")).map(|pair| (pair[0], pair[1]))
+}
+
+/// Whether a rule is for sources that are in `set`.
+fn matches_set(rule: &str, set: &str) -> bool {
+    let words: Vec<&str> = words(rule).collect();
+    words
+        .windows(3)
+        .enumerate()
+        .any(|(at, three)| three == ["--match-set", set, "src"] && (at == 0 || words[at - 1] != "!"))
 }
 
 fn is_loopback(rule: &str) -> bool {
@@ -138,11 +185,15 @@ mod tests {
 
     fn parse(rules: &str) -> Listing {
         let text = format!("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n{rules}COMMIT\n# Completed\n");
-        Listing::parse(&text, "sipban-udp", "-j DROP")
+        Listing::parse(&text, "sipban-udp", "-j DROP", Some("sipban"))
     }
 
-    fn nets(texts: &[&str]) -> Vec<IpNet> {
-        texts.iter().map(|text| text.parse().unwrap()).collect()
+    fn net(text: &str) -> Source {
+        Source::Net(text.parse().unwrap())
+    }
+
+    fn nets(texts: &[&str]) -> Vec<Source> {
+        texts.iter().map(|text| net(text)).collect()
     }
 
     #[test]
@@ -215,16 +266,47 @@ mod tests {
     #[test]
     fn packets_are_those_of_exactly_this_entry() {
         let text = "[9:90] -A INPUT -j c\n[3:30] -A c -s 192.0.2.0/24 -j DROP\n[5:50] -A c -s 192.0.2.1/32 -j DROP\n";
-        assert_eq!(packets(text, "c", &"192.0.2.1/32".parse().unwrap()), Some(5));
-        assert_eq!(packets(text, "c", &"192.0.2.0/24".parse().unwrap()), Some(3));
-        assert_eq!(packets(text, "c", &"192.0.2.2/32".parse().unwrap()), None);
+        assert_eq!(packets(text, "c", &net("192.0.2.1/32")), Some(5));
+        assert_eq!(packets(text, "c", &net("192.0.2.0/24")), Some(3));
+        assert_eq!(packets(text, "c", &net("192.0.2.2/32")), None);
+    }
+
+    #[test]
+    fn the_rule_of_a_set_is_read_as_it_is_written() {
+        let listing = parse("-A sipban-udp -m set --match-set sipban src -j DROP\n-A sipban-udp -j RETURN\n");
+        let chain = listing.chain.unwrap();
+        assert_eq!(chain.blocks, [Source::Set("sipban".to_owned())]);
+        assert_eq!(chain.blocks[0].to_string(), "-m set --match-set sipban src");
+        assert!(chain.returns_last && chain.strays.is_empty());
+        let strays =
+            ["-m set --match-set sipban dst -j DROP", "-m set --match-set a src -m set --match-set b src -j X"];
+        let text: String = strays.map(|rule| format!("-A sipban-udp {rule}\n")).concat();
+        assert_eq!(parse(&text).chain.unwrap().strays, strays);
+    }
+
+    #[test]
+    fn a_rule_of_the_perl_program_that_matches_our_set_is_a_leftover() {
+        let leftover = |rule: &str| parse(&format!("-A INPUT {rule}\n")).leftovers;
+        for rule in ["-i eno1 -m set --match-set sipban src -j DROP", "-m set --match-set sipban src -j REJECT"] {
+            assert_eq!(leftover(rule), [rule]);
+        }
+        for rule in [
+            "-m set --match-set sipban src -j ACCEPT",
+            "-m set --match-set sipban dst -j DROP",
+            "-m set ! --match-set sipban src -j DROP",
+            "-m set --match-set other src -j DROP",
+            "-m comment --comment \"--match-set sipban src\" -j DROP",
+        ] {
+            assert!(leftover(rule).is_empty(), "{rule}");
+        }
+        assert!(parse("-A FORWARD -m set --match-set sipban src -j DROP\n").leftovers.is_empty());
     }
 
     proptest::proptest! {
         #[test]
         fn no_listing_is_too_strange_to_read(text in "(\\[1:2\\] )?(-A (INPUT|c) |:c )?([-!jgsi\"\\\\ acl]|ACCEPT|[0-9./:]){0,40}") {
-            Listing::parse(&text, "c", "-j DROP");
-            packets(&text, "c", &"192.0.2.1/32".parse().unwrap());
+            Listing::parse(&text, "c", "-j DROP", Some("s"));
+            packets(&text, "c", &net("192.0.2.1/32"));
         }
     }
 }

@@ -1,22 +1,7 @@
 //! PURE: what the configuration asks for, in the words of `iptables-restore`.
 
+use super::Version;
 use crate::firewall::{Error, Scope};
-
-/// The IP version a command is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    V4,
-    V6,
-}
-
-impl Version {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Version::V4 => "IPv4",
-            Version::V6 => "IPv6",
-        }
-    }
-}
 
 /// What iptables takes as the name of a chain of one's own. It would take the name of a built-in one too, and
 /// empty that.

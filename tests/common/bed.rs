@@ -1,0 +1,216 @@
+//! A machine to guard, in a namespace of a test's own, and the book its owner would keep.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use ipnet::IpNet;
+use sipban::book::{Block, Book};
+use sipban::clock::UnixTime;
+use sipban::config::{Backend, FirewallConfig, ScopeConfig};
+use sipban::event::Reason;
+use sipban::firewall::ipset::Ipset;
+use sipban::firewall::iptables::Iptables;
+use sipban::firewall::{Change, Error, Firewall, Refused, Scope};
+
+use crate::netns::{Netns, Variant, call};
+
+pub const NOW: UnixTime = UnixTime(1_000);
+pub const V4: &str = "iptables";
+pub const V6: &str = "ip6tables";
+
+pub const JUMPS: [&str; 2] =
+    ["-p udp -m udp --dport 5060:5061 -j sipban-udp", "-p tcp -m tcp --dport 5060:5061 -j sipban-udp"];
+
+/// A machine to guard: a namespace, one kind of iptables, one backend.
+pub struct Bed<'a> {
+    pub folder: &'a Path,
+    pub config: FirewallConfig,
+    pub book: Book,
+    pub variant: Variant,
+}
+
+/// Runs a test with both backends and both kinds of iptables, each in a fresh namespace.
+pub fn each(test: impl Fn(Bed) + Sync) {
+    each_of(&[Backend::Iptables, Backend::Ipset], test);
+}
+
+/// Runs a test with one backend and both kinds of iptables.
+pub fn each_with(backend: Backend, test: impl Fn(Bed) + Sync) {
+    each_of(&[backend], test);
+}
+
+/// Runs a test on a machine that has a cable to the outside, from where it sends with any of these addresses.
+pub fn each_joined(backends: &[Backend], ours: &[IpAddr], theirs: &[IpAddr], test: impl Fn(Bed, &Netns) + Sync) {
+    for (backend, variant) in combinations(backends) {
+        let (Some(netns), Some(folder)) = (Netns::new(), variant.folder()) else { continue };
+        let Some(outside) = netns.joined(ours, theirs) else { continue };
+        netns.enter(|| test(Bed::new(backend, variant, folder.path()), &outside));
+    }
+}
+
+fn each_of(backends: &[Backend], test: impl Fn(Bed) + Sync) {
+    for (backend, variant) in combinations(backends) {
+        let (Some(netns), Some(folder)) = (Netns::new(), variant.folder()) else { continue };
+        netns.enter(|| test(Bed::new(backend, variant, folder.path())));
+    }
+}
+
+fn combinations(backends: &[Backend]) -> impl Iterator<Item = (Backend, Variant)> {
+    backends.iter().flat_map(|backend| [Variant::Nft, Variant::Legacy].map(|variant| (*backend, variant)))
+}
+
+impl Bed<'_> {
+    fn new(backend: Backend, variant: Variant, folder: &Path) -> Bed<'_> {
+        symlink("/usr/sbin/ipset", folder.join("ipset")).unwrap();
+        let config = FirewallConfig {
+            iptables_path: Some(folder.to_owned()),
+            ipset_path: Some(folder.to_owned()),
+            chain: "sipban-udp".to_owned(),
+            rule: vec!["DROP".to_owned()],
+            scope: ScopeConfig::Auto,
+            interface: None,
+            backend,
+            verify: 10,
+            set_name: "sipban".to_owned(),
+            maxelem: 262_144,
+        };
+        Bed { folder, config, book: Book::default(), variant }
+    }
+
+    pub fn firewall(&self) -> Box<dyn Firewall> {
+        made(&self.config, sip_ports()).unwrap()
+    }
+
+    /// Applies a change and keeps the book as the owner does.
+    pub fn apply(&mut self, firewall: &mut Box<dyn Firewall>, add: &[IpNet], remove: &[IpNet]) -> Vec<Refused> {
+        self.apply_until(NOW + 600, firewall, add, remove)
+    }
+
+    pub fn apply_until(
+        &mut self,
+        end: UnixTime,
+        firewall: &mut Box<dyn Firewall>,
+        add: &[IpNet],
+        remove: &[IpNet],
+    ) -> Vec<Refused> {
+        let change = Change { add: add.iter().map(|net| (*net, end)).collect(), remove: remove.to_vec() };
+        let refused = firewall.apply(&self.book, &change, NOW);
+        let taken = |net: &&IpNet| !refused.iter().any(|refused| refused.net == **net);
+        for net in remove.iter().filter(taken) {
+            self.book.remove(net);
+        }
+        for net in add.iter().filter(taken) {
+            self.enter_in_book_until(end, *net);
+        }
+        refused
+    }
+
+    pub fn enter_in_book(&mut self, net: IpNet) {
+        self.enter_in_book_until(NOW + 600, net);
+    }
+
+    pub fn enter_in_book_until(&mut self, end: UnixTime, net: IpNet) {
+        self.book.insert(net, Block { since: NOW, end, reason: Reason::Manual });
+    }
+
+    pub fn tool(&self, name: &str, args: &str) -> String {
+        let args: Vec<&str> = args.split(' ').collect();
+        let wait: &[&str] = if name.contains('-') { &[] } else { &["-w"] };
+        call(self.folder.join(name), &[wait, &args].concat()).unwrap()
+    }
+
+    /// The chain as `iptables -S` shows it, without its first line.
+    pub fn chain(&self, tool: &str) -> Vec<String> {
+        let text = self.tool(tool, "-S sipban-udp");
+        text.lines().skip(1).map(|line| line.trim_start_matches("-A sipban-udp ").to_owned()).collect()
+    }
+
+    pub fn input(&self, tool: &str) -> Vec<String> {
+        let text = self.tool(tool, "-S INPUT");
+        text.lines().skip(1).map(|line| line.trim_start_matches("-A INPUT ").to_owned()).collect()
+    }
+
+    /// All rules, without comments and counters.
+    pub fn all(&self, tool: &str) -> Vec<String> {
+        let text = self.tool(&format!("{tool}-save"), "-t filter");
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.split(" [").next().unwrap().to_owned()).collect()
+    }
+
+    /// The names of all sets.
+    pub fn sets(&self) -> Vec<String> {
+        let mut sets: Vec<String> = self.ipset("list -n").lines().map(str::to_owned).collect();
+        sets.sort();
+        sets
+    }
+
+    pub fn ipset(&self, args: &str) -> String {
+        call("ipset", &args.split(' ').collect::<Vec<_>>()).unwrap()
+    }
+
+    /// The entries of a set with their remaining seconds, sorted.
+    pub fn entries(&self, set: &str) -> Vec<(IpNet, u64)> {
+        let text = self.ipset(&format!("save {set}"));
+        let entry = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let net = words[2].parse().ok().or_else(|| words[2].parse::<IpAddr>().ok().map(IpNet::from));
+            (net.unwrap(), words.get(4).map_or(0, |seconds| seconds.parse().unwrap()))
+        };
+        let mut entries: Vec<_> = text.lines().filter(|line| line.starts_with("add ")).map(entry).collect();
+        entries.sort();
+        entries
+    }
+
+    /// What the kernel blocks, sorted.
+    pub fn blocked(&self) -> Vec<IpNet> {
+        let mut blocked: Vec<IpNet> = match self.config.backend {
+            Backend::Ipset => {
+                for (tool, set) in [(V4, "sipban"), (V6, "sipban6")] {
+                    assert_eq!(self.chain(tool), [&format!("-m set --match-set {set} src -j DROP"), "-j RETURN"]);
+                }
+                ["sipban", "sipban6"].iter().flat_map(|set| self.entries(set)).map(|(net, _)| net).collect()
+            }
+            Backend::Iptables => {
+                let rules = [V4, V6].map(|tool| self.chain(tool)).concat();
+                rules.iter().filter_map(|rule| rule.strip_prefix("-s ")?.split(' ').next()?.parse().ok()).collect()
+            }
+        };
+        blocked.sort();
+        blocked
+    }
+
+    pub fn assert_verified(&self, firewall: &mut Box<dyn Firewall>) {
+        assert_eq!(firewall.verify(&self.book, NOW).unwrap(), None);
+    }
+}
+
+pub fn made(config: &FirewallConfig, scope: Scope) -> Result<Box<dyn Firewall>, Error> {
+    Ok(match config.backend {
+        Backend::Iptables => Box::new(Iptables::new(config, scope)?),
+        Backend::Ipset => Box::new(Ipset::new(config, scope)?),
+    })
+}
+
+pub fn sip_ports() -> Scope {
+    Scope::Ports { udp: vec![(5060, 5061)], tcp: vec![(5060, 5061)] }
+}
+
+pub fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+pub fn nets(count: u32) -> Vec<IpNet> {
+    (0..count).map(|n| IpNet::from(IpAddr::from((0x0a00_0000 + n).to_be_bytes()))).collect()
+}
+
+pub fn found(firewall: &mut Box<dyn Firewall>) -> Vec<IpNet> {
+    let mut found: Vec<IpNet> = firewall.set_up(NOW).unwrap().into_iter().map(|entry| entry.net).collect();
+    found.sort();
+    found
+}
+
+/// Sends a datagram from an address of the outside.
+pub fn send(outside: &Netns, from: IpAddr, to: SocketAddr) {
+    outside.enter(|| UdpSocket::bind((from, 0)).unwrap().send_to(b"OPTIONS", to).unwrap());
+}
