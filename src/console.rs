@@ -26,6 +26,7 @@ use crate::console::access::{Refusals, Verdict};
 use crate::console::session::Session;
 use crate::console::text::LocalTime;
 use crate::event::Event;
+use crate::whois::Whois;
 
 /// Most sessions at a time.
 pub const MAX_SESSIONS: usize = 16;
@@ -47,6 +48,8 @@ pub struct Context {
     pub local_time: LocalTime,
     /// How long to wait for what.
     pub patience: Patience,
+    /// Whom to ask for the holders of addresses.
+    pub whois: Whois,
 }
 
 /// How long a session waits.

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::ami::security::SecurityEvent;
 use crate::clock::UnixTime;
+use crate::whois;
 
 /// Everything that can wake the owner.
 #[derive(Debug)]
@@ -266,6 +267,8 @@ pub enum Reply {
     Why(Box<Why>),
     /// Who was blocked most often.
     Top(Top),
+    /// Who holds an address. The session finds out by itself, so this never comes from the owner.
+    Whois(whois::Answer),
     /// It could not be done: what was tried, and why it failed.
     Failed(String),
 }

@@ -47,3 +47,4 @@ pub mod serve;
 pub mod signals;
 pub mod ticker;
 pub mod whitelist;
+pub mod whois;

@@ -19,6 +19,7 @@ use crate::journal::Journal;
 use crate::logging::{self, Target};
 use crate::owner::Owner;
 use crate::owner::startup::Parts;
+use crate::whois::Whois;
 use crate::{ami, resolver, signals, ticker};
 
 /// Events that may wait for the owner. Each can be what one read brought, so this is what several megabytes of AMI
@@ -145,6 +146,7 @@ fn open_console(control: &Control, chain: String, inbox: &Sender<Event>, clock: 
         clock: clock.clone(),
         local_time: logging::local_time,
         patience: console::Patience::default(),
+        whois: Whois::default(),
     };
     console::listen(control, context).map_err(|error| Failure::new(Failure::UNAVAILABLE, error))
 }

@@ -13,6 +13,7 @@ use sipban::console::session::Session;
 use sipban::console::{self, Console, Context, Error, MAX_SESSIONS, Patience};
 use sipban::ctl;
 use sipban::event::{BlockLine, Event, Reason, Reply, Request};
+use sipban::whois::Whois;
 
 const BANNER: &str = "\r\nSipban\r\nuse 'help' for more commands\r\nsipban>";
 
@@ -30,7 +31,14 @@ fn me() -> String {
 
 fn context(inbox: Sender<Event>, patience: Patience) -> Context {
     let local_time = |time: UnixTime| format!("2019-06-13 12:01:{:02}", time.0 % 60);
-    Context { chain: "sipban-udp".to_owned(), inbox, clock: Clock::start(), local_time, patience }
+    Context {
+        chain: "sipban-udp".to_owned(),
+        inbox,
+        clock: Clock::start(),
+        local_time,
+        patience,
+        whois: Whois::default(),
+    }
 }
 
 /// A console on a free port, and the other end of its owner's inbox.
@@ -153,7 +161,7 @@ fn the_dialogue_of_the_seed_is_kept_byte_for_byte() {
         client.0.read_exact(&mut byte).unwrap();
         more.push(char::from(byte[0]));
     }
-    for command in ["save", "wl add", "wl del", "status", "why", "top"] {
+    for command in ["save", "wl add", "wl del", "status", "why", "top", "whois"] {
         assert!(more.contains(&format!("\r\n{command} ")), "{more}");
     }
     client.dialogue("block", "\r\n[2019-06-13 12:01:55] 221.121.138.167 (Invalid Account)\r\n\r\nsipban>");
@@ -169,7 +177,7 @@ fn the_dialogue_of_the_seed_is_kept_byte_for_byte() {
     client.dialogue("ping", "\r\nPing sent\r\nPong received in 0.7 ms\r\n\r\nsipban>");
     client.dialogue("uptime", "\r\nUptime 1 day 02:03:04\r\n\r\nsipban>");
     client.dialogue("wl", "\r\n127.0.0.1\r\n\r\nsipban>");
-    client.dialogue("whois 1.2.3.4", "\r\nInvalid command 'whois': use 'help' for more commands\r\n\r\nsipban>");
+    client.dialogue("whoami", "\r\nInvalid command 'whoami': use 'help' for more commands\r\n\r\nsipban>");
     client.dialogue(
         "block --json",
         "\r\n[{\"end\":55,\"net\":\"221.121.138.167/32\",\"reason\":\"Invalid Account\"}]\r\n",

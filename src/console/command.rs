@@ -20,6 +20,13 @@ pub enum Command {
     Exit,
     /// Answer in the form that `sipban ctl` reads, from now on.
     Machine,
+    /// Ask the registries who holds an address.
+    Whois {
+        /// Which.
+        address: IpAddr,
+        /// Answer with one line of JSON.
+        json: bool,
+    },
     /// Something for the owner.
     Ask {
         /// What.
@@ -55,7 +62,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("block", []) => Request::Blocks,
         ("block", [net]) => Request::Block(blockable(net)?, None),
         ("block", [net, time]) => Request::Block(blockable(net)?, Some(seconds(time)?)),
-        ("unblock" | "why", []) => return Err("ip address missing".to_owned()),
+        ("unblock" | "why" | "whois", []) => return Err("ip address missing".to_owned()),
         ("unblock", [net]) => Request::Unblock(network(net)?),
         ("flush", []) => Request::Flush,
         ("restore", []) => Request::Restore,
@@ -67,7 +74,11 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("status", []) => Request::Status,
         ("why", [address]) => Request::Why(single(address)?),
         ("top", []) => Request::Top,
-        ("block" | "unblock" | "flush" | "restore" | "save" | "ping" | "uptime" | "status" | "why" | "top", _) => {
+        ("whois", [address]) => return Ok(Command::Whois { address: single(address)?, json }),
+        (
+            "block" | "unblock" | "flush" | "restore" | "save" | "ping" | "uptime" | "status" | "why" | "top" | "whois",
+            _,
+        ) => {
             return Err(format!("too many words for '{verb}': use 'help' to see how it is written"));
         }
         _ => return Err(format!("Invalid command '{}': use 'help' for more commands", excerpt(&verb))),
@@ -268,7 +279,7 @@ mod tests {
 
     #[test]
     fn other_lines_name_help() {
-        assert_eq!(refusal("whois 192.0.2.7"), "Invalid command 'whois': use 'help' for more commands");
+        assert_eq!(refusal("whoami"), "Invalid command 'whoami': use 'help' for more commands");
         assert!(refusal("flush everything").contains("'help'"));
         assert!(refusal("block 192.0.2.7 60 now").contains("'help'"));
         assert!(refusal("wl remove 192.0.2.7").contains("wl del"));

@@ -123,6 +123,13 @@ impl<'a> Session<'a> {
                 let (reply, _) = self.ask(request);
                 self.answer(&self.page(&reply, json))?;
             }
+            Ok(Command::Whois { address, json }) => {
+                let reply = match self.context.whois.ask(address, &self.context.clock) {
+                    Ok(answer) => Reply::Whois(answer),
+                    Err(error) => Reply::Failed(format!("No response from WHOIS servers: {error}")),
+                };
+                self.answer(&self.page(&reply, json))?;
+            }
             Ok(Command::Exit) => {
                 if self.machine {
                     self.say("ok\n")?;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::clock::UnixTime;
 use crate::event::{BlockLine, Plain, Reply, Status, Top, Why};
+use crate::whois;
 
 /// Local time as `2019-06-13 12:01:55`, without brackets.
 pub type LocalTime = fn(UnixTime) -> String;
@@ -58,6 +59,7 @@ pub fn help(chain: &str) -> Page {
         "status               => show how the program is doing",
         "why {ip address}     => show what is known of an ip address",
         "top                  => show who was blocked most often",
+        "whois {ip address}   => show the WHOIS info of an ip address",
         "{command} --json     => answer with one line of JSON",
     ];
     Page::list(lines.map(str::to_owned))
@@ -115,6 +117,7 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
         Reply::Status(found) => Page::list(status(found, local_time)),
         Reply::Why(known) => Page::list(why(known, local_time)),
         Reply::Top(most) => Page::list(top(most)),
+        Reply::Whois(found) => Page::list(whois(found)),
         Reply::Failed(text) => Page::failed(text),
     }
 }
@@ -122,8 +125,10 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
 /// The answer as one line of JSON: what is listed stands for itself, everything else under its name, such as
 /// `{"already_blocked":{"net":"192.0.2.7/32","by":"192.0.2.0/24"}}`. Times are Unix times.
 pub fn json(reply: &Reply, local_time: LocalTime) -> Page {
-    let is_list =
-        matches!(reply, Reply::Blocks(_) | Reply::WhiteList { .. } | Reply::Status(_) | Reply::Why(_) | Reply::Top(_));
+    let is_list = matches!(
+        reply,
+        Reply::Blocks(_) | Reply::WhiteList { .. } | Reply::Status(_) | Reply::Why(_) | Reply::Top(_) | Reply::Whois(_)
+    );
     match serde_json::to_value(reply) {
         Ok(value) if is_list => Page { ok: true, lines: vec![json_text(&content(value))] },
         Ok(value) => Page { ok: page(reply, local_time).ok, lines: vec![json_text(&value)] },
@@ -234,6 +239,11 @@ fn top(top: &Top) -> Vec<String> {
     lines.push(row("Reason".to_owned(), "Blocks".to_owned()));
     lines.extend(top.reasons.iter().map(|(reason, count)| row(reason.to_string(), count.to_string())));
     lines
+}
+
+fn whois(found: &whois::Answer) -> Vec<String> {
+    let title = format!("WHOIS information: {} ({})", found.address, found.server);
+    [title, String::new()].into_iter().chain(found.lines.iter().cloned()).collect()
 }
 
 /// Labels and values in two columns, no line wider than a terminal of 80.
