@@ -4,6 +4,8 @@
 #   sudo make install  install what was built     make test    pass every test
 #   sudo make uninstall                           make check   formatting, lints, documentation, scripts
 #   make bench         measure                    make clean   remove what was built
+#   make static        one binary, no libraries   make dist    the same as an archive with install.sh
+#   make deb           Debian package             make rpm     RPM package
 
 prefix = /usr/local
 exec_prefix = $(prefix)
@@ -14,46 +16,25 @@ docdir = $(datarootdir)/doc/sipban
 sysconfdir = /etc
 localstatedir = /var
 initdir = $(sysconfdir)/init.d
-# systemd looks for units in these two places only, whatever the prefix.
-unitdir = $(if $(filter /usr,$(prefix)),/usr,/usr/local)/lib/systemd/system
 
-INSTALL = install
-INSTALL_PROGRAM = $(INSTALL) -m 0755
-INSTALL_DATA = $(INSTALL) -m 0644
 CARGO = cargo
 
 binary = $(or $(CARGO_TARGET_DIR),target)/release/sipban
-documents = conf/sipban.conf conf/sipban.wl conf/manager.conf $(wildcard README.md) CHANGELOG.md LICENSE
 pages = $(wildcard packaging/*.5 packaging/*.8)
-scripts = .ci/run packaging/sipban.init packaging/ssh-peer packaging/next-steps $(wildcard tests/*.sh)
+scripts = .ci/run packaging/install.sh $(wildcard packaging/deb/* packaging/rpm/*) packaging/sipban.init packaging/ssh-peer packaging/next-steps $(wildcard tests/*.sh)
 
-# With DESTDIR a package is being made, which is for every machine; without, this machine has what it has.
-has_initd = $(or $(DESTDIR),$(wildcard $(initdir)))
-has_systemd = $(or $(DESTDIR),$(wildcard /usr/lib/systemd/system /lib/systemd/system))
-has_logrotate = $(or $(DESTDIR),$(wildcard $(sysconfdir)/logrotate.d))
+version = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+machine = $(shell uname -m)
+archive = sipban-$(version)-linux-$(machine)
+dist = target/dist
+static_target = $(machine)-unknown-linux-musl
+static_binary = $(or $(CARGO_TARGET_DIR),target)/$(static_target)/release/sipban
 
-# Our files name the usual folders; an installed one names those it was installed for.
-relocate = sed -e 's|/etc/sipban\.|$(sysconfdir)/sipban.|g' -e 's|/var/\(log\|lib\)/sipban|$(localstatedir)/\1/sipban|g' \
-	-e 's|@sbindir@|$(sbindir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' -e 's|@localstatedir@|$(localstatedir)|g' \
-	-e 's|^DAEMON=.*|DAEMON=$(sbindir)/sipban|'
+# What packaging/install.sh is told; it has the same defaults.
+places = $(foreach name,DESTDIR prefix exec_prefix sbindir datarootdir mandir docdir sysconfdir localstatedir initdir binary,\
+	'$(name)=$($(name))')
 
-# $(call put,FILE,PLACE,MODE)
-define put
-$(INSTALL) -d '$(DESTDIR)$(dir $(2))'
-$(relocate) '$(1)' | $(INSTALL) -m $(3) /dev/stdin '$(DESTDIR)$(2)'
-
-endef
-
-# $(call put_once,FILE,PLACE,MODE): what the administrator may have changed is never overwritten.
-define put_once
-@if test -e '$(DESTDIR)$(2)'; then echo 'kept $(DESTDIR)$(2)'; else \
-	$(relocate) '$(1)' | $(INSTALL) -m $(3) /dev/stdin '$(DESTDIR)$(2)' && echo 'new  $(DESTDIR)$(2)'; fi
-
-endef
-
-page_place = $(mandir)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
-
-.PHONY: all build cargo install uninstall check test demo bench clean
+.PHONY: all build cargo install uninstall static dist package deb rpm check test demo bench clean
 
 all: build
 
@@ -69,26 +50,37 @@ cargo:
 install:
 	@test -x '$(binary)' || { \
 		echo '$(binary) is not there: first run `make`, as the user who has cargo' >&2; exit 1; }
-	$(INSTALL) -d '$(DESTDIR)$(sbindir)' '$(DESTDIR)$(sysconfdir)' '$(DESTDIR)$(docdir)'
-	$(INSTALL) -d -m 0700 '$(DESTDIR)$(localstatedir)/lib/sipban'
-	$(INSTALL_PROGRAM) '$(binary)' '$(DESTDIR)$(sbindir)/sipban'
-	$(INSTALL_DATA) $(documents) '$(DESTDIR)$(docdir)'
-	$(foreach page,$(pages),$(call put,$(page),$(call page_place,$(page)),0644))
-	$(if $(has_initd),$(call put,packaging/sipban.init,$(initdir)/sipban,0755))
-	$(if $(has_systemd),$(call put,packaging/sipban.service.in,$(unitdir)/sipban.service,0644))
-	$(if $(has_logrotate),$(call put,packaging/sipban.logrotate,$(sysconfdir)/logrotate.d/sipban,0644))
-	$(call put_once,conf/sipban.conf,$(sysconfdir)/sipban.conf,0600)
-	$(call put_once,conf/sipban.wl,$(sysconfdir)/sipban.wl,0644)
-	$(if $(DESTDIR),,@packaging/next-steps '$(sbindir)' '$(sysconfdir)' '$(docdir)')
+	@packaging/install.sh $(places)
 
 uninstall:
-	rm -f '$(DESTDIR)$(sbindir)/sipban' '$(DESTDIR)$(initdir)/sipban' '$(DESTDIR)$(unitdir)/sipban.service' \
-		'$(DESTDIR)$(sysconfdir)/logrotate.d/sipban' \
-		$(foreach page,$(pages),'$(DESTDIR)$(call page_place,$(page))')
-	rm -rf '$(DESTDIR)$(docdir)'
-	@for file in $(sysconfdir)/sipban.conf $(sysconfdir)/sipban.wl $(sysconfdir)/sipban.dump \
-		$(localstatedir)/lib/sipban $(localstatedir)/log/sipban.log; do \
-		if test -e "$(DESTDIR)$$file"; then echo "kept $(DESTDIR)$$file"; fi; done
+	@packaging/install.sh --uninstall $(places)
+
+# One binary that needs no library of the machine. With musl, because a static glibc still loads the NSS modules of the
+# machine to look up hosts and users, and is aborted by those of another version.
+static: cargo
+	$(CARGO) build --release --locked --target $(static_target) || { \
+		echo 'If the standard library is what it lacks: rustup target add $(static_target)' >&2; exit 1; }
+
+# For machines without make and cargo: unpack, call ./install.sh.
+dist: static
+	rm -rf '$(dist)/$(archive)'
+	mkdir -p '$(dist)/$(archive)/packaging'
+	cp '$(static_binary)' packaging/install.sh README.md CHANGELOG.md LICENSE '$(dist)/$(archive)'
+	cp -R conf '$(dist)/$(archive)'
+	cp -R packaging/completions packaging/sipban* packaging/ssh-peer packaging/next-steps '$(dist)/$(archive)/packaging'
+	tar -C '$(dist)' --owner=0 --group=0 -czf '$(dist)/$(archive).tar.gz' '$(archive)'
+	@echo '$(dist)/$(archive).tar.gz'
+
+# What the packages hold, as it is installed.
+package: static
+	rm -rf target/package
+	packaging/install.sh DESTDIR='$(CURDIR)/target/package' prefix=/usr binary='$(static_binary)'
+
+deb: package
+	$(CARGO) deb --no-build --no-strip --target $(static_target)
+
+rpm: package
+	$(CARGO) generate-rpm --target $(static_target) --payload-compress gzip
 
 check: cargo
 	tests/needs.sh check
@@ -96,6 +88,7 @@ check: cargo
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 	shellcheck $(scripts)
+	mandoc -Tlint -Wwarning $(pages)
 
 test: cargo
 	tests/needs.sh test

@@ -9,6 +9,7 @@ needed() {
     echo "cc gcc libc6-dev"
     case $1 in
         check)
+            echo "mandoc mandoc"
             echo "shellcheck shellcheck"
             ;;
         demo)

@@ -1,0 +1,57 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_sipban_global_optspecs
+    string join \n c/config= d/daemon pid-file= n/dry-run V/version h/help
+end
+
+function __fish_sipban_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_sipban_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_sipban_using_subcommand
+    set -l cmd (__fish_sipban_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c sipban -n "__fish_sipban_needs_command" -s c -l config -d 'Configuration file' -r -F
+complete -c sipban -n "__fish_sipban_needs_command" -l pid-file -d 'File that holds the daemon\'s process number' -r -F
+complete -c sipban -n "__fish_sipban_needs_command" -s d -l daemon -d 'Run as a daemon, with a pid file'
+complete -c sipban -n "__fish_sipban_needs_command" -s n -l dry-run -d 'Dry run: judge and log, touch no firewall'
+complete -c sipban -n "__fish_sipban_needs_command" -s V -l version -d 'Print the version'
+complete -c sipban -n "__fish_sipban_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sipban -n "__fish_sipban_needs_command" -f -a "replay" -d 'Judge a recorded AMI stream by its own timestamps and print the log lines it would have caused'
+complete -c sipban -n "__fish_sipban_needs_command" -f -a "ctl" -d 'Do one console command and print its answer'
+complete -c sipban -n "__fish_sipban_needs_command" -f -a "check" -d 'Look whether all that the daemon needs is there, a line each; exit 0 only if every line says OK'
+complete -c sipban -n "__fish_sipban_needs_command" -f -a "stats" -d 'Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks'
+complete -c sipban -n "__fish_sipban_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipban -n "__fish_sipban_using_subcommand replay" -s c -l config -d 'Configuration file' -r -F
+complete -c sipban -n "__fish_sipban_using_subcommand replay" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand ctl" -s c -l config -d 'Configuration file' -r -F
+complete -c sipban -n "__fish_sipban_using_subcommand ctl" -l json -d 'Print JSON'
+complete -c sipban -n "__fish_sipban_using_subcommand ctl" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand check" -l asterisk -d 'Folder of Asterisk\'s configuration' -r -F
+complete -c sipban -n "__fish_sipban_using_subcommand check" -s c -l config -d 'Configuration file' -r -F
+complete -c sipban -n "__fish_sipban_using_subcommand check" -l json -d 'Print JSON'
+complete -c sipban -n "__fish_sipban_using_subcommand check" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand stats" -l top -d 'How many addresses and networks to name' -r
+complete -c sipban -n "__fish_sipban_using_subcommand stats" -l days -d 'How many days to show bars for, the last ones; JSON and CSV have all of them' -r
+complete -c sipban -n "__fish_sipban_using_subcommand stats" -s c -l config -d 'Configuration file' -r -F
+complete -c sipban -n "__fish_sipban_using_subcommand stats" -l json -d 'Print JSON'
+complete -c sipban -n "__fish_sipban_using_subcommand stats" -l csv -d 'Print CSV'
+complete -c sipban -n "__fish_sipban_using_subcommand stats" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "replay" -d 'Judge a recorded AMI stream by its own timestamps and print the log lines it would have caused'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "ctl" -d 'Do one console command and print its answer'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "check" -d 'Look whether all that the daemon needs is there, a line each; exit 0 only if every line says OK'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "stats" -d 'Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
