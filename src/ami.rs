@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, unbounded};
 
 use crate::clock::Clock;
 use crate::config::Ami;
@@ -45,6 +45,62 @@ pub fn start(ami: Ami, inbox: Sender<Event>, clock: Clock) -> io::Result<Connect
     let connection = Connection { ping: ping.clone() };
     thread::Builder::new().name("ami".into()).spawn(move || keep_connected(&ami, &inbox, &clock, &ping))?;
     Ok(connection)
+}
+
+/// What one login shows, for `sipban check`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Asterisk's greeting, such as `Asterisk Call Manager/11.0.0`.
+    pub greeting: String,
+    /// Whether a security event came. The login itself makes one, for every reader that may have them.
+    pub event: bool,
+    /// How long the answer to a Ping took, if it came.
+    pub pong: Option<Duration>,
+}
+
+/// Why there was no login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoLogin {
+    /// No connection, or not to a manager interface.
+    Lost(String),
+    /// Asterisk refused it, in these words.
+    Refused(String),
+}
+
+/// Logs in as the daemon does, waits for a security event and the answer to a Ping, at most for `patience`, and hangs
+/// up.
+///
+/// # Errors
+/// If it comes to no login, or to none that lasts.
+pub fn probe(ami: &Ami, patience: Duration, clock: &Clock) -> Result<Probe, NoLogin> {
+    let (inbox, heard) = unbounded();
+    let ping = AtomicBool::new(true);
+    let mut probe = Probe { greeting: String::new(), event: false, pong: None };
+    let mut listen = || {
+        let mut session = Session::open(ami, &inbox, clock, &ping)?;
+        let deadline = clock.now().monotonic + patience;
+        loop {
+            for event in heard.try_iter() {
+                match event {
+                    Event::Ami(AmiState::Up { greeting }) => probe.greeting = greeting,
+                    Event::Security(_) => probe.event = true,
+                    Event::Pong(took) => probe.pong = Some(took),
+                    _ => {}
+                }
+            }
+            if (probe.event && probe.pong.is_some()) || clock.now().monotonic >= deadline {
+                return Ok(());
+            }
+            session.turn()?;
+        }
+    };
+    match listen() {
+        Ok(()) => Ok(probe),
+        Err(End::Refused(why)) => Err(NoLogin::Refused(why)),
+        Err(End::Lost(why)) => Err(NoLogin::Lost(why)),
+        // We are the owner, and hold the other end of the inbox.
+        Err(End::OwnerGone) => Err(NoLogin::Lost("nobody listened".to_owned())),
+    }
 }
 
 fn keep_connected(ami: &Ami, inbox: &Sender<Event>, clock: &Clock, ping: &AtomicBool) {

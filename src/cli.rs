@@ -60,4 +60,44 @@ pub enum Command {
         #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
         words: Vec<String>,
     },
+    /// Look whether all that the daemon needs is there, a line each; exit 0 if every line says OK, else 1
+    Check(Check),
+    /// Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks
+    Stats(Stats),
+}
+
+/// How `check` looks.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Folder of Asterisk's configuration
+    #[arg(long, value_name = "FOLDER", default_value = "/etc/asterisk")]
+    pub asterisk: PathBuf,
+}
+
+/// What `stats` reads and shows.
+#[derive(Args, Debug)]
+pub struct Stats {
+    /// Log files, gzipped or not, - for standard input; without any the log of the configuration and its rotations
+    #[arg(value_name = "LOG")]
+    pub logs: Vec<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print CSV
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+
+    /// How many addresses and networks to name
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+
+    /// How many days to show bars for, the last ones; JSON and CSV have all of them
+    #[arg(long, value_name = "N", default_value_t = 31, value_parser = clap::value_parser!(u32).range(1..))]
+    pub days: u32,
 }

@@ -9,6 +9,7 @@ pub mod ipset;
 pub mod iptables;
 pub mod run;
 
+pub use filter::{Rehearsal, rehearse};
 use ipnet::IpNet;
 
 use crate::book::Book;

@@ -27,6 +27,7 @@
 pub mod allowlist;
 pub mod ami;
 pub mod book;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -45,6 +46,7 @@ pub mod replay;
 pub mod resolver;
 pub mod serve;
 pub mod signals;
+pub mod stats;
 pub mod ticker;
 pub mod whitelist;
 pub mod whois;

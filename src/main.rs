@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sipban::cli::{Cli, Command};
+use sipban::clock::Clock;
 use sipban::config::Config;
 use sipban::serve::{Failure, serve};
-use sipban::{ctl, replay};
+use sipban::{check, ctl, replay, stats};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -21,6 +22,8 @@ fn main() -> ExitCode {
         Some(Command::Ctl { json, words }) => Config::load(&cli.config)
             .map_err(|errors| Failure::new(Failure::CONFIG, errors))
             .map(|(config, _)| ctl::run(&config.control, words, *json, &mut stdout(), &mut stderr())),
+        Some(Command::Check(options)) => check::run(&cli.config, options, &Clock::start(), &mut stdout()),
+        Some(Command::Stats(options)) => stats::run(&cli.config, options, &mut stdout(), &mut stderr()).map(|()| 0),
     };
     done.map_or_else(
         |failure| {

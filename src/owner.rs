@@ -4,8 +4,8 @@
 //! only what the kernel was seen to take.
 
 mod answer;
-mod covered;
-mod protection;
+pub(crate) mod covered;
+pub(crate) mod protection;
 pub mod startup;
 mod stats;
 

@@ -55,7 +55,7 @@ fn keep_resolving(orders: &Receiver<Vec<String>>, inbox: &Sender<Event>) {
 }
 
 /// What this name stands for now; nothing if it cannot be resolved.
-fn addresses(name: &str) -> Vec<IpAddr> {
+pub(crate) fn addresses(name: &str) -> Vec<IpAddr> {
     let found = (name, 0).to_socket_addrs();
     found.map_or_else(|_| Vec::new(), |found| found.map(|address| address.ip().to_canonical()).collect())
 }

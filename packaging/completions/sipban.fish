@@ -32,7 +32,7 @@ complete -c sipban -n "__fish_sipban_needs_command" -s V -l version -d 'Print th
 complete -c sipban -n "__fish_sipban_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "replay" -d 'Judge a recorded AMI stream by its own timestamps and print the log lines it would have caused'
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "ctl" -d 'Do one console command and print its answer'
-complete -c sipban -n "__fish_sipban_needs_command" -f -a "check" -d 'Look whether all that the daemon needs is there, a line each; exit 0 only if every line says OK'
+complete -c sipban -n "__fish_sipban_needs_command" -f -a "check" -d 'Look whether all that the daemon needs is there, a line each; exit 0 if every line says OK, else 1'
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "stats" -d 'Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks'
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipban -n "__fish_sipban_using_subcommand replay" -s c -l config -d 'Configuration file' -r -F
@@ -52,6 +52,6 @@ complete -c sipban -n "__fish_sipban_using_subcommand stats" -l csv -d 'Print CS
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -s h -l help -d 'Print help'
 complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "replay" -d 'Judge a recorded AMI stream by its own timestamps and print the log lines it would have caused'
 complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "ctl" -d 'Do one console command and print its answer'
-complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "check" -d 'Look whether all that the daemon needs is there, a line each; exit 0 only if every line says OK'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "check" -d 'Look whether all that the daemon needs is there, a line each; exit 0 if every line says OK, else 1'
 complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "stats" -d 'Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks'
 complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

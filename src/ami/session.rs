@@ -90,7 +90,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn turn(&mut self) -> Result<(), End> {
+    /// Does what is due, and reads what comes within a fraction of a second.
+    pub(super) fn turn(&mut self) -> Result<(), End> {
         self.keep_alive()?;
         let waits = self.guard.is_waiting() && self.framer.is_between_frames();
         let mut events = Vec::new();

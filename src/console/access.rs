@@ -168,7 +168,7 @@ fn entry(line: &str) -> Option<((SocketAddr, SocketAddr), Owner)> {
 }
 
 /// `0100007F:1163`: the address as words of 32 bits in the byte order of the machine, then the port.
-fn end(text: &str) -> Option<SocketAddr> {
+pub(crate) fn end(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let word = |at: usize| {

@@ -71,6 +71,27 @@ pub(super) struct Filter {
     v6: Result<Family, Error>,
 }
 
+/// What became of the rules in a rehearsal, for each IP version.
+#[derive(Debug)]
+pub struct Rehearsal {
+    /// Name, version and kind, such as `iptables v1.8.9 (nf_tables)`.
+    pub tool: String,
+    /// Whether the rules for IPv4 can be made.
+    pub v4: Result<(), Error>,
+    /// Whether those for IPv6 can.
+    pub v6: Result<(), Error>,
+}
+
+/// Has iptables read the rules that the configuration asks for, in a test that makes none of them.
+///
+/// # Errors
+/// If the chain's name or the target of a block cannot be used, or iptables is not installed.
+pub fn rehearse(config: &FirewallConfig, scope: Scope) -> Result<Rehearsal, Error> {
+    let filter = Filter::new(config, scope)?;
+    let v6 = Family::new(Version::V6, config, &filter.scope).and_then(|family| family.rehearse());
+    Ok(Rehearsal { v4: filter.v4.rehearse(), v6, tool: filter.tool })
+}
+
 impl Filter {
     /// Checks the configuration and looks the programs up; touches no rule.
     ///

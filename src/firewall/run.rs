@@ -142,6 +142,11 @@ impl Spare {
         Spare { program, args: args.iter().map(ToString::to_string).collect(), waiting: None }
     }
 
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Starts a process ahead, unless one is waiting. For the moments when nobody waits for us.
     pub fn prepare(&mut self) {
         if self.waiting.as_mut().is_none_or(Running::has_ended) {

@@ -40,6 +40,17 @@ impl Protection {
         self.machine.iter().any(is_global_ipv6)
     }
 
+    /// Whether this is an address of one of this machine's interfaces.
+    pub fn is_machine(&self, address: &IpAddr) -> bool {
+        self.machine.contains(address)
+    }
+
+    /// Whether anything in this network is protected, other than this machine itself.
+    pub fn protects_others_in(&self, net: &IpNet) -> bool {
+        let others = self.labelled().map(|(held, _)| held).filter(|held| !self.is_machine(&held.addr()));
+        others.collect::<Allowlist>().meets(net)
+    }
+
     /// The entry that meets this network, in words.
     pub fn label(&self, net: &IpNet) -> Option<String> {
         self.labelled().find(|(held, _)| held.contains(net) || net.contains(held)).map(|(_, label)| label)

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use super::listing::{self, Chain, Listing, Source};
 use super::{Version, rules};
@@ -59,6 +60,18 @@ impl Family {
     /// What stands in the chain; `None` if there is no chain.
     pub(in crate::firewall) fn body(&self) -> Result<Option<Vec<Source>>, Error> {
         Ok(self.list()?.chain.map(|chain| chain.blocks))
+    }
+
+    /// Has iptables-restore read rules such as ours, with the block of an address that nobody has, in a test that
+    /// makes none of them; and lists what there is.
+    pub(super) fn rehearse(&self) -> Result<(), Error> {
+        let nobody = match self.version {
+            Version::V4 => IpAddr::from([192, 0, 2, 1]),
+            Version::V6 => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+        };
+        let rules = self.anew([&Source::Net(nobody.into())]) + &self.new_jumps(&Listing::default());
+        self.restore.program().run(&["--test", "--noflush"], &format!("*filter\n{rules}COMMIT\n"))?;
+        self.list().map(drop)
     }
 
     /// Starts a process ahead for the next change.

@@ -1,0 +1,102 @@
+//! Who waits for packets and connections on this machine, as the kernel tells in `/proc`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::SocketAddr;
+
+use crate::console::access::end;
+
+/// A protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Protocol {
+    Udp,
+    Tcp,
+}
+
+/// A socket that waits for packets or connections from anybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listener {
+    pub protocol: Protocol,
+    pub address: SocketAddr,
+    /// Name of the program, where it can be told: only root sees that of others.
+    pub program: Option<String>,
+}
+
+impl Listener {
+    /// Whether it is of a program of this name.
+    pub(super) fn is_of(&self, program: &str) -> bool {
+        self.program.as_deref() == Some(program)
+    }
+}
+
+/// All of this network namespace.
+pub(super) fn listeners() -> Vec<Listener> {
+    let programs = programs();
+    let tables = [("udp", Protocol::Udp), ("udp6", Protocol::Udp), ("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp)];
+    let mut found = Vec::new();
+    for (table, protocol) in tables {
+        // A kernel without IPv6 has but two of them.
+        let text = fs::read_to_string(format!("/proc/self/net/{table}")).unwrap_or_default();
+        let sockets = text.lines().filter_map(|line| listening(line, protocol));
+        found.extend(sockets.map(|(address, inode)| {
+            let program = programs.get(&inode).cloned();
+            Listener { protocol, address, program }
+        }));
+    }
+    found
+}
+
+/// Local end and inode of a line of such a table, if it is of a socket that is not connected; the form is that of
+/// [`crate::console::access`].
+fn listening(line: &str, protocol: Protocol) -> Option<(SocketAddr, u64)> {
+    let mut words = line.split_ascii_whitespace();
+    let address = end(words.nth(1)?)?;
+    let state = words.nth(1)?;
+    let waits = match protocol {
+        Protocol::Udp => "07",
+        Protocol::Tcp => "0A",
+    };
+    let inode = words.nth(5)?.parse().ok()?;
+    (state == waits).then_some((address, inode))
+}
+
+/// The name of the program that holds each socket, by its inode.
+fn programs() -> HashMap<u64, String> {
+    let mut programs = HashMap::new();
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in folders.map(|folder| folder.path()) {
+        // A process may end while we look, and those of others are not ours to see.
+        let Ok(name) = fs::read_to_string(process.join("comm")) else { continue };
+        for file in fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
+            let target = fs::read_link(file.path()).unwrap_or_default();
+            let inode = target.to_str().and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']'));
+            if let Some(inode) = inode.and_then(|inode| inode.parse().ok()) {
+                programs.insert(inode, name.trim_end().to_owned());
+            }
+        }
+    }
+    programs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+
+    #[test]
+    fn our_own_sockets_are_found_with_our_name_and_a_connection_is_none() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (tcp, udp, client) =
+            (tcp.local_addr().unwrap(), udp, TcpStream::connect(tcp.local_addr().unwrap()).unwrap());
+        let found = listeners();
+        let find = |address| found.iter().find(|listener| listener.address == address);
+        let name = fs::read_to_string("/proc/self/comm").unwrap();
+        for (address, protocol) in [(tcp, Protocol::Tcp), (udp.local_addr().unwrap(), Protocol::Udp)] {
+            let listener = find(address);
+            assert_eq!(listener.map(|listener| listener.protocol), Some(protocol));
+            assert_eq!(listener.and_then(|listener| listener.program.as_deref()), Some(name.trim_end()));
+        }
+        assert_eq!(find(client.local_addr().unwrap()), None);
+    }
+}
