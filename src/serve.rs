@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use log::warn;
+use log::{error, warn};
 
 use crate::cli::Run;
 use crate::clock::Clock;
-use crate::config::{Backend, Config, Control};
+use crate::config::{Backend, Config};
 use crate::console::{self, Console};
 use crate::daemon::{self, Side};
 use crate::event::Event;
@@ -16,9 +16,9 @@ use crate::firewall::ipset::Ipset;
 use crate::firewall::iptables::Iptables;
 use crate::firewall::{self, Firewall, Scope};
 use crate::journal::Journal;
-use crate::logging::{self, Target};
+use crate::logging::{self, LogHandle, Target};
 use crate::owner::Owner;
-use crate::owner::startup::Parts;
+use crate::owner::startup::{MakeFirewall, Parts};
 use crate::whois::Whois;
 use crate::{ami, resolver, signals, ticker};
 
@@ -95,8 +95,7 @@ pub fn serve(config_file: &Path, run: &Run) -> Result<(), Failure> {
     }
 }
 
-/// Everything but the loop. A dry run logs to standard output and opens no console, so that it can be started beside
-/// the daemon that guards the machine.
+/// Everything but the loop.
 fn set_up(
     config: Config,
     config_file: &Path,
@@ -107,22 +106,32 @@ fn set_up(
     let target = if dry_run { Target::Stdout } else { Target::File(config.log_file.clone()) };
     let log = logging::start(target, config.log_level, clock.clone())
         .map_err(|error| Failure::new(Failure::CANNOT_CREATE, error))?;
-    let logged = |failure: Failure| {
-        log::error!("ERROR => {failure}");
-        failure
-    };
-    let journal = if dry_run {
-        None
-    } else {
-        let opened = Journal::open(&config.journal);
-        Some(opened.map_err(|error| logged(Failure::new(Failure::CANNOT_CREATE, error)))?)
-    };
-    let (sender, inbox) = bounded(INBOX);
+    warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
+    let failed = |failure: &Failure| error!("ERROR => {failure}");
+    assemble(config, config_file, dry_run, clock, log).inspect_err(failed)
+}
+
+/// The parts, those that may fail before the firewall is touched first. A dry run opens no console and keeps no
+/// journal, so that it can be started beside the daemon that guards the machine.
+fn assemble(
+    config: Config,
+    config_file: &Path,
+    dry_run: bool,
+    clock: Clock,
+    log: LogHandle,
+) -> Result<(Owner, Receiver<Event>), Failure> {
     let failed = |error: std::io::Error| Failure::new(Failure::SYSTEM, format!("cannot start a thread: {error}"));
+    let (sender, inbox) = bounded(INBOX);
+    let (journal, console, make): (_, _, MakeFirewall) = if dry_run {
+        (None, None, Box::new(|_, _| Ok(Box::new(DryRun::default()))))
+    } else {
+        let journal = Journal::open(&config.journal).map_err(|error| Failure::new(Failure::CANNOT_CREATE, error))?;
+        (Some(journal), Some(open_console(&config, &sender, &clock)?), Box::new(firewall))
+    };
     let resolver = resolver::start(sender.clone()).map_err(failed)?;
-    let (ami, control, chain) = (config.ami.clone(), config.control.clone(), config.firewall.chain.clone());
+    let ami = config.ami.clone();
     let mut owner = Owner::new(Parts {
-        firewall: if dry_run { Box::new(|_, _| Ok(Box::new(DryRun::default()))) } else { Box::new(firewall) },
+        firewall: make,
         config,
         config_file: config_file.to_owned(),
         clock: clock.clone(),
@@ -130,25 +139,23 @@ fn set_up(
         journal,
         resolver: Some(resolver),
     })
-    .map_err(|error| logged(Failure::new(Failure::UNAVAILABLE, error)))?;
-    warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
+    .map_err(|error| Failure::new(Failure::UNAVAILABLE, error))?;
     signals::start(sender.clone()).map_err(failed)?;
     ticker::start(sender.clone()).map_err(failed)?;
-    let console = if dry_run { None } else { Some(open_console(&control, chain, &sender, &clock).map_err(logged)?) };
     owner.attach(ami::start(ami, sender, clock).map_err(failed)?, console);
     Ok((owner, inbox))
 }
 
-fn open_console(control: &Control, chain: String, inbox: &Sender<Event>, clock: &Clock) -> Result<Console, Failure> {
+fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result<Console, Failure> {
     let context = console::Context {
-        chain,
+        chain: config.firewall.chain.clone(),
         inbox: inbox.clone(),
         clock: clock.clone(),
         local_time: logging::local_time,
         patience: console::Patience::default(),
         whois: Whois::default(),
     };
-    console::listen(control, context).map_err(|error| Failure::new(Failure::UNAVAILABLE, error))
+    console::listen(&config.control, context).map_err(|error| Failure::new(Failure::UNAVAILABLE, error))
 }
 
 /// The one place that chooses how to block.

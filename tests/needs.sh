@@ -19,7 +19,6 @@ needed() {
             echo "python3 python3"
             ;;
         test)
-            echo "expect expect"
             echo "ip iproute2"
             echo "ip6tables iptables"
             echo "ipset ipset"
@@ -27,8 +26,11 @@ needed() {
             echo "iptables-legacy iptables"
             echo "nc netcat-openbsd"
             echo "python3 python3"
+            echo "script bsdutils"
+            echo "setpriv util-linux"
             echo "systemd-analyze systemd"
-            echo "telnet telnet"
+            echo "telnet inetutils-telnet"
+            echo "timeout coreutils"
             ;;
         *)
             echo "Usage: needs.sh {check|demo|test}" >&2

@@ -5,13 +5,16 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 /// How long anything that must happen may take.
 pub const DEADLINE: Duration = Duration::from_secs(10);
+
+const GREETING: &[u8] = b"Asterisk Call Manager/11.0.0\r\n";
+const ACCEPTED: &[&str] = &["Response: Success", "Message: Authentication accepted"];
 
 /// One thing that the fake does on a connection. When its steps are done, it closes the connection.
 #[derive(Debug)]
@@ -26,6 +29,10 @@ pub enum Step {
     SendSlowly(Vec<u8>, usize),
     /// Goes on when the test sends something through the other end of the channel, or drops it.
     Wait(Receiver<()>),
+    /// Greets, and takes whatever Login comes. A client that goes away before is no problem.
+    Welcome,
+    /// Sends what the test puts in at the other end of the channel, until the test drops that end or the client goes.
+    Relay(crossbeam_channel::Receiver<Vec<u8>>),
     /// Does nothing for so long.
     Pause(Duration),
     /// From now on answers every Ping, Events and Logoff by itself; `Expect` does not see them any more.
@@ -55,12 +62,12 @@ pub fn play(stream: &[u8]) -> Vec<Step> {
 
 /// The greeting of Asterisk 22.
 pub fn greeting() -> Step {
-    Step::Send(b"Asterisk Call Manager/11.0.0\r\n".to_vec())
+    Step::Send(GREETING.to_vec())
 }
 
 /// The answer to a good Login.
 pub fn accept() -> Step {
-    Step::Reply(&["Response: Success", "Message: Authentication accepted"])
+    Step::Reply(ACCEPTED)
 }
 
 /// Greeting line and events of a recorded stream, without the recorder's own login and logoff.
@@ -262,6 +269,12 @@ impl Connection {
                 Step::Send(bytes) => send(&self.stream, &bytes, usize::MAX),
                 Step::SendSlowly(bytes, size) => send(&self.stream, &bytes, size),
                 Step::Wait(gate) => self.wait(&gate)?,
+                Step::Welcome => {
+                    send(&self.stream, GREETING, usize::MAX);
+                    let Ok(login) = self.actions.recv_timeout(DEADLINE) else { return Ok(()) };
+                    send(&self.stream, answer(&login, ACCEPTED).as_bytes(), usize::MAX);
+                }
+                Step::Relay(pieces) => self.relay(&pieces),
                 Step::Pause(time) => thread::sleep(time),
                 Step::Courtesy => *self.courtesy.lock().unwrap() = true,
                 Step::Stay => while self.actions.recv().is_ok() {},
@@ -281,6 +294,16 @@ impl Connection {
         let problem = format!("expected {name} {headers:?}, got {:?}", action.headers);
         self.last = Some(action);
         if fits { Ok(()) } else { Err(problem) }
+    }
+
+    fn relay(&self, pieces: &crossbeam_channel::Receiver<Vec<u8>>) {
+        while !self.shared.stopped() && !matches!(self.actions.try_recv(), Err(TryRecvError::Disconnected)) {
+            match pieces.recv_timeout(Duration::from_millis(20)) {
+                Ok(piece) => send(&self.stream, &piece, usize::MAX),
+                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
+                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
+            }
+        }
     }
 
     fn wait(&self, gate: &Receiver<()>) -> Result<(), String> {

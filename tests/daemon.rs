@@ -1,0 +1,18 @@
+//! The whole daemon as those meet it who run it: the real program against a scripted Asterisk, with the real netfilter
+//! of a network of its own.
+
+#[path = "common/lab.rs"]
+mod lab;
+
+#[path = "daemon/blocks.rs"]
+mod blocks;
+#[path = "daemon/captures.rs"]
+mod captures;
+#[path = "daemon/connection.rs"]
+mod connection;
+#[path = "daemon/dialogue.rs"]
+mod dialogue;
+#[path = "daemon/running.rs"]
+mod running;
+#[path = "daemon/starting.rs"]
+mod starting;

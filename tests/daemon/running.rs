@@ -1,0 +1,114 @@
+//! Signals, and what goes wrong and right again while it runs.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::lab::netns::{Variant, replace_by_script};
+use crate::lab::{Lab, each, wait_until};
+
+const ATTACKER: &str = "221.121.138.167";
+
+#[test]
+fn it_stops_cleanly_by_either_signal_and_takes_its_rules_along() {
+    each(|mut lab| {
+        for stop in [Signal::SIGTERM, Signal::SIGINT] {
+            lab.start();
+            lab.console(&format!("block {ATTACKER}"));
+            lab.signal(stop);
+            assert_eq!(lab.wait_for_end().code(), Some(0));
+            assert!(lab.log().ends_with("CHAIN => sipban-udp removed\nSipBan Stop\n"), "{}", lab.log());
+            assert!(!lab.rules().iter().any(|rule| rule.contains("sipban")), "{:?}", lab.rules());
+        }
+    });
+}
+
+#[test]
+fn it_leaves_its_rules_in_force_where_that_is_wanted() {
+    each(|mut lab| {
+        lab.set("state.on_stop", "keep");
+        for stop in [Signal::SIGTERM, Signal::SIGINT] {
+            lab.start();
+            lab.console(&format!("block {ATTACKER}"));
+            let before = lab.rules();
+            lab.signal(stop);
+            assert_eq!(lab.wait_for_end().code(), Some(0));
+            assert!(lab.log().ends_with("CHAIN => sipban-udp left in force\nSipBan Stop\n"), "{}", lab.log());
+            assert_eq!(lab.rules(), before);
+        }
+    });
+}
+
+#[test]
+fn hup_follows_a_rotated_log_and_reads_limits_and_white_list_without_losing_a_block() {
+    each(|mut lab| {
+        lab.set("limits.unknown_account", 2);
+        lab.start();
+        lab.console(&format!("block {ATTACKER}"));
+        lab.console("block 192.0.2.7");
+        lab.attack("198.51.100.1");
+        wait_until("the evidence", || lab.console("why 198.51.100.1").contains("unknown_account 1 of 2"));
+
+        fs::rename(lab.path("log"), lab.path("log.1")).unwrap();
+        lab.set("limits.unknown_account", 1);
+        fs::write(lab.path("white_list"), "127.0.0.1\n192.0.2.7\n").unwrap();
+        lab.signal(Signal::SIGHUP);
+        lab.wait_for_log("UNBLOCK => 192.0.2.7 (White List)");
+        assert!(lab.text("log").contains("RELOAD => "));
+        assert!(!lab.text("log.1").contains("RELOAD => "));
+        lab.wait_for_blocks(&[ATTACKER]);
+        lab.attack_and_block("198.51.100.2");
+        assert_eq!(lab.logged("AMI => "), 0, "the connection stays");
+    });
+}
+
+#[test]
+fn hup_with_a_broken_configuration_keeps_the_old_one_and_says_so() {
+    let Some(mut lab) = Lab::new(Variant::Nft) else { return };
+    lab.start();
+    lab.attack_and_block(ATTACKER);
+    lab.set("limits.unknown_account", "many");
+    lab.set("iptables.rule", "ACCEPT");
+    lab.signal(Signal::SIGHUP);
+    lab.wait_for_log(&format!("{} has errors: the old configuration stays in force", lab.path("conf").display()));
+    assert!(lab.logged("limits.unknown_account") > 0 && lab.logged("iptables.rule") > 0, "{}", lab.log());
+    lab.attack_and_block("192.0.2.8");
+    lab.wait_for_blocks(&[ATTACKER, "192.0.2.8"]);
+}
+
+#[test]
+fn hup_changes_target_and_scope_of_all_blocks() {
+    each(|mut lab| {
+        lab.start();
+        lab.attack_and_block(ATTACKER);
+        lab.set("iptables.rule", "REJECT --reject-with icmp-port-unreachable");
+        lab.set("iptables.scope", "");
+        lab.signal(Signal::SIGHUP);
+        lab.wait_for_log("RELOAD => ");
+        let rule = format!("-A sipban-udp -s {ATTACKER}/32 -j REJECT --reject-with icmp-port-unreachable");
+        wait_until("the new target", || lab.chain("iptables").unwrap()[0] == rule);
+        wait_until("the new scope", || lab.rules().iter().any(|rule| rule == "-A INPUT -j sipban-udp"));
+    });
+}
+
+#[test]
+fn a_block_that_the_kernel_refuses_is_an_error_and_is_tried_until_it_is_in_force() {
+    each(|mut lab| {
+        let broken = lab.path("broken");
+        let script = format!("test -e {} && {{ echo no memory >&2; exit 4; }}; exec $REAL \"$@\"", broken.display());
+        replace_by_script(lab.programs.path(), "iptables-restore", &script);
+        lab.start();
+        lab.attack_and_block("192.0.2.1");
+        fs::write(&broken, "").unwrap();
+        // The process started ahead is still a good one.
+        lab.attack_and_block("192.0.2.2");
+        lab.attack(ATTACKER);
+        lab.wait_for_log(&format!("ERROR => {ATTACKER} is not blocked, to be tried again: "));
+        assert!(lab.log().contains("no memory"), "{}", lab.log());
+        assert_eq!(lab.logged(&format!("BLOCK => {ATTACKER}")), 0);
+        assert!(!lab.console("block").contains(ATTACKER));
+        fs::remove_file(&broken).unwrap();
+        lab.wait_for_log(&format!("BLOCK => {ATTACKER} (Invalid Account)"));
+        wait_until("the block", || lab.is_blocked(ATTACKER));
+    });
+}

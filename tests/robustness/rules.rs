@@ -1,0 +1,169 @@
+//! Rules in force without a gap.
+
+use std::fs;
+use std::net::{IpAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::lab::{Lab, each, wait_until};
+
+const PBX: &str = "198.18.0.1";
+const ATTACKER: &str = "198.18.0.66";
+const HONEST: &str = "198.18.0.77";
+
+/// What has arrived at the PBX from both.
+#[derive(Default)]
+struct Arrived {
+    attacker: AtomicU64,
+    honest: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Arrived {
+    /// Waits until what was on its way has arrived.
+    fn settle(&self) {
+        let before = self.honest.load(Ordering::SeqCst);
+        wait_until("honest packets", || self.honest.load(Ordering::SeqCst) > before + 10);
+    }
+
+    fn attacks(&self) -> u64 {
+        self.settle();
+        self.attacker.load(Ordering::SeqCst)
+    }
+}
+
+/// Does this while attacker and an honest phone send to the PBX without end, by turns over one cable.
+fn under_fire(lab: &mut Lab, test: impl FnOnce(&mut Lab, &Arrived)) {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let Some(outside) = lab.netns.joined(&[address(PBX)], &[address(ATTACKER), address(HONEST)]) else { return };
+    let (attacker, honest) =
+        outside.enter(|| (UdpSocket::bind((ATTACKER, 0)).unwrap(), UdpSocket::bind((HONEST, 0)).unwrap()));
+    let phone = lab.netns.enter(|| UdpSocket::bind((PBX, 5060)).unwrap());
+    phone.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let arrived = Arrived::default();
+    let send = || {
+        while !arrived.over.load(Ordering::SeqCst) {
+            for socket in [&attacker, &honest] {
+                // One that does not get out is one less, of both alike.
+                let _ = socket.send_to(b"INVITE", (PBX, 5060));
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+    };
+    let receive = || {
+        while !arrived.over.load(Ordering::SeqCst) {
+            let Ok((_, from)) = phone.recv_from(&mut [0; 64]) else { continue };
+            let count = if from.ip() == address(ATTACKER) { &arrived.attacker } else { &arrived.honest };
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    /// Ends the threads, whatever becomes of the test.
+    struct Over<'a>(&'a Arrived);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.over.store(true, Ordering::SeqCst);
+        }
+    }
+    thread::scope(|scope| {
+        let over = Over(&arrived);
+        thread::Builder::new().name("receiver".into()).spawn_scoped(scope, receive).unwrap();
+        thread::Builder::new().name("sender".into()).spawn_scoped(scope, send).unwrap();
+        wait_until("attacks", || arrived.attacker.load(Ordering::SeqCst) > 0);
+        test(lab, &arrived);
+        // The sender goes on until the receiver has seen it too.
+        arrived.settle();
+        drop(over);
+    });
+}
+
+#[test]
+fn not_one_packet_of_a_blocked_address_arrives_during_restarts_and_kills() {
+    each(|mut lab| {
+        lab.set("state.on_stop", "keep");
+        lab.start();
+        under_fire(&mut lab, |lab, arrived| {
+            // So that the rules take a moment to write.
+            for number in 0..250 {
+                lab.attack(&format!("10.7.0.{number}"));
+            }
+            lab.attack_and_block(ATTACKER);
+            let before = arrived.attacks();
+            for _ in 0..3 {
+                lab.stop();
+                lab.start();
+                lab.kill();
+                lab.start();
+            }
+            // An upgrade brings another version of the rules: here another target for every block.
+            lab.stop();
+            lab.set("iptables.rule", "REJECT --reject-with icmp-port-unreachable");
+            lab.start();
+            wait_until("the new target", || lab.chain("iptables").unwrap()[0].contains("REJECT"));
+            lab.stop();
+            lab.set("iptables.rule", "DROP");
+            lab.start();
+            assert_eq!(arrived.attacks(), before, "{}", lab.log());
+            lab.console(&format!("unblock {ATTACKER}"));
+            wait_until("attacks again", || arrived.attacks() > before);
+        });
+    });
+}
+
+#[test]
+fn rules_that_an_old_file_replaced_are_back_within_a_second_or_two() {
+    each(|mut lab| {
+        lab.set("iptables.verify", 1);
+        let old = lab.path("old");
+        lab.tool("iptables", "-A INPUT -p tcp --dport 22 -j ACCEPT").unwrap();
+        fs::write(&old, lab.tool("iptables-save", "").unwrap()).unwrap();
+        lab.start();
+        under_fire(&mut lab, |lab, arrived| {
+            lab.attack_and_block(ATTACKER);
+            lab.tool("iptables-restore", &old.display().to_string()).unwrap();
+            lab.wait_for_log(
+                "REPAIR => jump to sipban-udp in INPUT (IPv4), chain sipban-udp (IPv4), 1 of 1 blocks (IPv4)",
+            );
+            assert!(lab.log().contains(" s at most"), "{}", lab.log());
+            let before = arrived.attacks();
+            assert_eq!(arrived.attacks(), before);
+            assert!(lab.is_blocked(ATTACKER));
+        });
+    });
+}
+
+#[test]
+fn what_other_tools_do_to_the_rules_is_repaired_and_named_while_it_runs() {
+    each(|mut lab| {
+        lab.set("iptables.verify", 1);
+        lab.start();
+        lab.attack_and_block(ATTACKER);
+        lab.attack("2001:db8:66::66");
+        lab.wait_for_blocks(&[ATTACKER, "2001:db8:66::/64"]);
+        let sound = lab.rules();
+        let mut repairs = 0;
+        for (tool, damage, named) in [
+            ("iptables", "-F", "jump to sipban-udp in INPUT (IPv4), 1 of 1 blocks (IPv4)"),
+            (
+                "iptables",
+                "-D INPUT -p udp -m udp --dport 5060:5061 -j sipban-udp",
+                "jump to sipban-udp in INPUT (IPv4)",
+            ),
+            ("iptables", "-I INPUT -p udp -j ACCEPT", "jump to sipban-udp in INPUT before `-p udp -j ACCEPT` (IPv4)"),
+            ("ip6tables", "-F sipban-udp", "1 of 1 blocks (IPv6)"),
+            ("ip6tables", "-I sipban-udp -j RETURN", "rules too many in sipban-udp (IPv6)"),
+        ] {
+            lab.tool(tool, damage).unwrap();
+            repairs += 1;
+            lab.wait_for_log_times("REPAIR => ", repairs);
+            let log = lab.log();
+            let last = log.lines().rfind(|line| line.starts_with("REPAIR => ")).unwrap();
+            assert!(last.contains(named), "{damage}: {last}");
+            assert!(lab.console("status").contains("Last repair  ["));
+        }
+        // The rule of another tool stays where it is, behind ours.
+        lab.tool("iptables", "-D INPUT -p udp -j ACCEPT").unwrap();
+        assert_eq!(lab.rules(), sound);
+        assert_eq!(lab.logged("REPAIR => "), repairs);
+    });
+}
