@@ -3,6 +3,7 @@
 #   make               build                      make demo    see it block recorded attacks, nothing installed
 #   sudo make install  install what was built     make test    pass every test
 #   sudo make uninstall                           make check   formatting, lints, documentation, scripts
+#   make test-asterisk the same, with real Asterisk servers under attack
 #   make bench         measure                    make clean   remove what was built
 #   make static        one binary, no libraries   make dist    the same as an archive with install.sh
 #   make deb           Debian package             make rpm     RPM package
@@ -21,7 +22,7 @@ CARGO = cargo
 
 binary = $(or $(CARGO_TARGET_DIR),target)/release/sipban
 pages = $(wildcard packaging/*.5 packaging/*.8)
-scripts = .ci/run packaging/install.sh $(wildcard packaging/deb/* packaging/rpm/*) packaging/sipban.init packaging/ssh-peer packaging/next-steps $(wildcard tests/*.sh)
+scripts = .ci/run packaging/install.sh $(wildcard packaging/deb/* packaging/rpm/*) packaging/sipban.init packaging/ssh-peer packaging/next-steps $(wildcard tests/*.sh tests/*/*.sh)
 
 version = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 machine = $(shell uname -m)
@@ -34,7 +35,7 @@ static_binary = $(or $(CARGO_TARGET_DIR),target)/$(static_target)/release/sipban
 places = $(foreach name,DESTDIR prefix exec_prefix sbindir datarootdir mandir docdir sysconfdir localstatedir initdir binary,\
 	'$(name)=$($(name))')
 
-.PHONY: all build cargo install uninstall static dist package deb rpm check test demo bench clean
+.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk demo bench clean
 
 all: build
 
@@ -93,6 +94,11 @@ check: cargo
 test: cargo
 	tests/needs.sh test
 	$(CARGO) test --locked
+
+# Attacks Asterisk servers for real; fetches them first.
+test-asterisk: cargo
+	$(CARGO) build --release --locked
+	tests/asterisk/run.py
 
 demo: cargo
 	tests/needs.sh demo

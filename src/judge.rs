@@ -231,7 +231,7 @@ fn accusation(event: &SecurityEvent) -> Option<(Charge, Reason)> {
         Kind::ChallengeResponseFailed => (Charge::WrongPassword, Reason::ChallengeFailed),
         Kind::InvalidPassword => (Charge::WrongPassword, Reason::InvalidPassword),
         Kind::FailedAcl(Acl::Access) => (Charge::Acl, Reason::FailedAcl),
-        Kind::FailedAcl(Acl::Registrar) => (Charge::WrongPassword, Reason::FailedAcl),
+        Kind::FailedAcl(Acl::Request) => (Charge::WrongPassword, Reason::FailedAcl),
         Kind::Tampered => (Charge::UnknownAccount, Reason::ProtocolMisuse),
         Kind::RequestNotSupported
         | Kind::RequestNotAllowed
@@ -249,9 +249,10 @@ fn accusation(event: &SecurityEvent) -> Option<(Charge, Reason)> {
     Some(if event.service == Service::Ami { (Charge::Ami, reason) } else { (charge, reason) })
 }
 
-/// What the registrar refuses right after a login is a phone that was rebooted or set up wrongly, not an attack.
+/// What is refused right after a login is asked for by a phone that was rebooted or set up wrongly, or by somebody who
+/// dialled a wrong number: no attack.
 fn is_excused(record: &Record, now: Now, event: &SecurityEvent) -> bool {
-    matches!(event.kind, Kind::FailedAcl(Acl::Registrar) | Kind::RequestNotSupported)
+    matches!(event.kind, Kind::FailedAcl(Acl::Request) | Kind::RequestNotSupported)
         && record.has_authenticated_within(JUST_AUTHENTICATED, now)
 }
 

@@ -32,8 +32,20 @@ needed() {
             echo "telnet inetutils-telnet"
             echo "timeout coreutils"
             ;;
+        test-asterisk)
+            echo "debootstrap debootstrap"
+            echo "ip iproute2"
+            echo "ip6tables iptables"
+            echo "iptables iptables"
+            echo "openssl openssl"
+            echo "python3 python3"
+            echo "setpriv util-linux"
+            echo "sipp sip-tester"
+            echo "svmap sipvicious"
+            echo "unshare util-linux"
+            ;;
         *)
-            echo "Usage: needs.sh {check|demo|test}" >&2
+            echo "Usage: needs.sh {check|demo|test|test-asterisk}" >&2
             exit 64
             ;;
     esac

@@ -93,12 +93,13 @@ pub enum Kind {
     Other,
 }
 
-/// Which access list of Asterisk refused.
+/// What a FailedACL was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Acl {
-    /// The registrar, for reasons that a rebooted phone can give: `registrar_...`.
-    Registrar,
-    /// One that tells who may use an account or the manager interface.
+    /// What was asked for, by somebody who may be honest: `registrar_...` of a phone that was rebooted, and
+    /// `no_extension_match`, with which chan_sip answers everybody who dials a wrong number.
+    Request,
+    /// Who asked: he may not use this account or the manager interface.
     Access,
 }
 

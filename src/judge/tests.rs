@@ -208,17 +208,17 @@ fn a_huge_imbalance_need_not_wait() {
 }
 
 #[test]
-fn what_the_registrar_refuses_after_a_login_is_nothing() {
+fn what_is_refused_of_a_request_after_a_login_is_nothing() {
     let mut court = Court::new();
     for _ in 0..10 {
         court.register("203.0.113.7", "1000");
         assert_eq!(court.hear(Kind::RequestNotSupported, "203.0.113.7", "1000"), Verdict::Pass);
-        assert_eq!(court.hear(Kind::FailedAcl(Acl::Registrar), "203.0.113.7", "1000"), Verdict::Pass);
+        assert_eq!(court.hear(Kind::FailedAcl(Acl::Request), "203.0.113.7", "1000"), Verdict::Pass);
     }
-    let registrar = Kind::FailedAcl(Acl::Registrar);
-    assert_eq!(court.hear(registrar, "203.0.113.8", "anonymous"), Verdict::Pass);
-    assert_eq!(court.hear(registrar, "203.0.113.8", "anonymous"), Verdict::Pass);
-    assert_eq!(court.hear(registrar, "203.0.113.8", "anonymous"), block("203.0.113.8", Reason::FailedAcl));
+    let refused = Kind::FailedAcl(Acl::Request);
+    assert_eq!(court.hear(refused, "203.0.113.8", "anonymous"), Verdict::Pass);
+    assert_eq!(court.hear(refused, "203.0.113.8", "anonymous"), Verdict::Pass);
+    assert_eq!(court.hear(refused, "203.0.113.8", "anonymous"), block("203.0.113.8", Reason::FailedAcl));
 }
 
 #[test]

@@ -214,8 +214,9 @@ fn body(header: &SecurityHeader<'_>, lines: &mut Lines<'_>, hasher: &impl BuildH
     }
     while !lines.0.is_empty() {
         if let Some(acl) = lines.take(b"ACLName") {
-            if kind == Kind::FailedAcl(Acl::Access) && acl.starts_with(b"registrar_") {
-                kind = Kind::FailedAcl(Acl::Registrar);
+            let about_request = acl.starts_with(b"registrar_") || acl == b"no_extension_match";
+            if kind == Kind::FailedAcl(Acl::Access) && about_request {
+                kind = Kind::FailedAcl(Acl::Request);
             }
         } else if let Some(late) = (kind == Kind::RequestBadFormat).then(|| lines.take(b"AccountID")).flatten() {
             account = late;

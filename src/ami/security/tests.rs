@@ -28,6 +28,17 @@ fn a_sound_event_is_believed() {
 }
 
 #[test]
+fn a_wrong_number_says_nothing_of_who_dialled_it() {
+    let refused = |acl: &str| {
+        let stream = sound("600").replace("InvalidAccountID", "FailedACL");
+        read(&(stream.trim_end().to_owned() + &format!("\r\nACLName: {acl}\r\n\r\n")))[0].0
+    };
+    assert_eq!(refused("no_extension_match"), Kind::FailedAcl(Acl::Request));
+    assert_eq!(refused("registrar_attempt_without_configured_aors"), Kind::FailedAcl(Acl::Request));
+    assert_eq!(refused("device_must_match_acl"), Kind::FailedAcl(Acl::Access));
+}
+
+#[test]
 fn a_line_written_into_the_account_accuses_its_writer() {
     let stream = sound("\r\nRemoteAddress: IPV4/UDP/9.9.9.9/5");
     assert_eq!(read(&stream), [(Kind::Tampered, "198.18.0.20".into())]);
