@@ -459,8 +459,19 @@ fn a_scope_is_replaced_and_a_bad_one_leaves_the_old_one_in_force() {
         bed.assert_verified(&mut firewall);
         let ports: Vec<(u16, u16)> = (0..20).map(|n| (6000 + 10 * n, 6000 + 10 * n)).collect();
         firewall.set_scope(Scope::Ports { udp: ports, tcp: vec![(5060, 5061), (5080, 5080)] }).unwrap();
-        assert_eq!(bed.input(V6).len(), 3);
-        assert!(bed.input(V6)[2].ends_with("-p tcp -m multiport --dports 5060:5061,5080 -j sipban-udp"));
+        assert_eq!(bed.input(V6).len(), 22);
+        assert!(bed.input(V6)[20].ends_with("-p tcp -m tcp --dport 5060:5061 -j sipban-udp"));
+        bed.assert_verified(&mut firewall);
+        let more = Scope::Ports { udp: vec![(6000, 6000), (7000, 7000)], tcp: vec![] };
+        firewall.set_scope(more).unwrap();
+        assert_eq!(bed.input(V4).len(), 2);
+        let more = Scope::Ports { udp: vec![(6000, 6000), (7000, 7000), (8000, 8000)], tcp: vec![(8088, 8088)] };
+        firewall.set_scope(more).unwrap();
+        assert_eq!(bed.input(V4).len(), 4);
+        assert!(bed.input(V4)[0].ends_with("-p udp -m udp --dport 8000 -j sipban-udp"));
+        bed.assert_verified(&mut firewall);
+        bed.tool(V4, "-w -D INPUT 1");
+        assert!(firewall.verify(&bed.book, NOW).unwrap().is_some());
         bed.assert_verified(&mut firewall);
         firewall.set_scope(words("-p udp -m comment --comment")).unwrap_err();
         firewall

@@ -121,14 +121,14 @@ impl Filter {
         &mut self,
         mut work: impl FnMut(&mut Family, Vec<Source>) -> Result<Vec<Entry>, Error>,
     ) -> Result<Vec<Entry>, Error> {
-        let before = self.v4.body()?;
+        let before = self.v4.take_stock()?;
         let is_new = before.is_none();
         let mut found = work(&mut self.v4, before.unwrap_or_default())?;
         if is_new {
             log::info!("CHAIN => {} created", self.config.chain);
         }
         self.v6 = Family::new(Version::V6, &self.config, &self.scope).and_then(|mut family| {
-            let before = family.body()?.unwrap_or_default();
+            let before = family.take_stock()?.unwrap_or_default();
             found.extend(work(&mut family, before)?);
             Ok(family)
         });

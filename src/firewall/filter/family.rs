@@ -23,8 +23,12 @@ pub(in crate::firewall) struct Family {
     set: Option<String>,
     /// The rules of INPUT to make, without the `-A INPUT`.
     wanted_jumps: Vec<String>,
-    /// The same as iptables lists them, learnt when they were made; `None` until then.
+    /// The same as iptables lists them, learnt from the first listing after they were made; `None` until they are
+    /// known to be ours.
     listed_jumps: Option<Vec<String>>,
+    jumps_to_learn: bool,
+    /// What `take_stock` saw, for the `mend` that follows: to list 60,000 rules takes nft a second.
+    seen: Option<Listing>,
 }
 
 impl Family {
@@ -50,6 +54,8 @@ impl Family {
             set: (config.backend == Backend::Ipset).then(|| version.set_name(&config.set_name)),
             wanted_jumps: jumps,
             listed_jumps: None,
+            jumps_to_learn: false,
+            seen: None,
         })
     }
 
@@ -60,6 +66,14 @@ impl Family {
     /// What stands in the chain; `None` if there is no chain.
     pub(in crate::firewall) fn body(&self) -> Result<Option<Vec<Source>>, Error> {
         Ok(self.list()?.chain.map(|chain| chain.blocks))
+    }
+
+    /// The same, for a `mend` to follow, which then need not ask again.
+    pub(super) fn take_stock(&mut self) -> Result<Option<Vec<Source>>, Error> {
+        let listing = self.list()?;
+        let body = listing.chain.as_ref().map(|chain| chain.blocks.clone());
+        self.seen = Some(listing);
+        Ok(body)
     }
 
     /// Has iptables-restore read rules such as ours, with the block of an address that nobody has, in a test that
@@ -84,7 +98,8 @@ impl Family {
     pub(in crate::firewall) fn mend(&mut self, wanted: &[Source]) -> Result<Vec<String>, Error> {
         let mut again = true;
         loop {
-            let listing = self.list()?;
+            let listing = self.seen.take().map_or_else(|| self.list(), Ok)?;
+            self.learn_jumps(&listing);
             let chain_faults = self.chain_faults(&listing, wanted);
             let jump_faults = self.jump_faults(&listing);
             let jumps_stay = jump_faults.is_empty() && listing.leftovers.is_empty();
@@ -118,24 +133,28 @@ impl Family {
                     self.chain
                 );
             }
-            if !jumps_stay {
-                self.learn_jumps()?;
-            }
+            self.jumps_to_learn |= !jumps_stay;
             return Ok([jump_faults, chain_faults].concat());
         }
     }
 
-    /// Replaces the jumps.
+    /// Leads other traffic through the chain. Where that is only more of it, as when an attack is seen on another
+    /// port and every millisecond counts, the rules there are stay and need not be listed.
     pub(super) fn set_jumps(&mut self, jumps: Vec<String>) -> Result<(), Error> {
         let old = std::mem::replace(&mut self.wanted_jumps, jumps);
-        let replaced = self.list().and_then(|listing| Ok(self.commit(&self.new_jumps(&listing))?));
-        match replaced {
-            Ok(()) => self.learn_jumps(),
+        let text = if old.iter().all(|jump| self.wanted_jumps.contains(jump)) {
+            Ok(insertions(self.wanted_jumps.iter().filter(|jump| !old.contains(jump))))
+        } else {
+            self.list().map(|listing| self.new_jumps(&listing))
+        };
+        match text.and_then(|text| Ok(self.commit(&text)?)) {
+            Ok(()) => self.jumps_to_learn = true,
             Err(error) => {
                 self.wanted_jumps = old;
-                Err(error)
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     /// Packets dropped by the rule for `source` since it was written.
@@ -166,12 +185,13 @@ impl Family {
         }
     }
 
-    /// Sees how the jumps just made are listed. Where another program was at them meanwhile there is nothing to
-    /// learn, and the next `mend` makes them again.
-    fn learn_jumps(&mut self) -> Result<(), Error> {
-        let jumps = self.list()?.jumps;
-        self.listed_jumps = if jumps.len() == self.wanted_jumps.len() { Some(jumps) } else { None };
-        Ok(())
+    /// Sees how the jumps last made are listed. Where another program was at them meanwhile there is nothing to
+    /// learn, and they are made again.
+    fn learn_jumps(&mut self, listing: &Listing) {
+        if std::mem::take(&mut self.jumps_to_learn) {
+            let whole = listing.jumps.len() == self.wanted_jumps.len();
+            self.listed_jumps = whole.then(|| listing.jumps.clone());
+        }
     }
 
     /// Makes changes in one transaction.
@@ -214,8 +234,7 @@ impl Family {
     }
 
     fn new_jumps(&self, listing: &Listing) -> String {
-        let insertions = self.wanted_jumps.iter().rev().map(|jump| format!("-I INPUT 1 {jump}\n"));
-        self.without_jumps(listing) + &insertions.collect::<String>()
+        self.without_jumps(listing) + &insertions(self.wanted_jumps.iter())
     }
 
     fn chain_faults(&self, listing: &Listing, wanted: &[Source]) -> Vec<String> {
@@ -261,4 +280,9 @@ impl Family {
             None => Vec::new(),
         }
     }
+}
+
+/// Rules at the head of INPUT, in this order.
+fn insertions<'a>(jumps: impl DoubleEndedIterator<Item = &'a String>) -> String {
+    jumps.rev().map(|jump| format!("-I INPUT 1 {jump}\n")).collect()
 }

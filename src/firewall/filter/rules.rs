@@ -74,7 +74,7 @@ pub(super) fn jumps(scope: &Scope, interface: Option<&str>, chain: &str) -> Resu
     let matches = match scope {
         Scope::All => vec![String::new()],
         Scope::Match(words) => vec![line("iptables.scope", words)?],
-        Scope::Ports { udp, tcp } => [port_matches("udp", udp), port_matches("tcp", tcp)].concat(),
+        Scope::Ports { udp, tcp } => port_matches("udp", udp).chain(port_matches("tcp", tcp)).collect(),
     };
     let interface = match interface {
         Some(name) => format!("-i {} ", line("iptables.interface", &[name.to_owned()])?),
@@ -84,29 +84,12 @@ pub(super) fn jumps(scope: &Scope, interface: Option<&str>, chain: &str) -> Resu
     Ok(matches.into_iter().map(lead).collect())
 }
 
-/// A match takes at most 15 ports, of which a range counts as two; more need another rule. One range alone needs
-/// no `multiport`, which a small kernel may lack.
-fn port_matches(protocol: &str, ranges: &[(u16, u16)]) -> Vec<String> {
-    let text = |&(first, last): &(u16, u16)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}:{last}"),
-    };
-    let mut rules: Vec<(usize, Vec<String>)> = Vec::new();
-    for range in ranges {
-        let weight = if range.0 == range.1 { 1 } else { 2 };
-        match rules.last_mut().filter(|(taken, _)| taken + weight <= 15) {
-            Some((taken, ports)) => {
-                *taken += weight;
-                ports.push(text(range));
-            }
-            None => rules.push((weight, vec![text(range)])),
-        }
-    }
-    let rule = |(_, ports): (usize, Vec<String>)| match &ports[..] {
-        [one] => format!("-p {protocol} --dport {one}"),
-        many => format!("-p {protocol} -m multiport --dports {}", many.join(",")),
-    };
-    rules.into_iter().map(rule).collect()
+/// A rule for each range, so that another one is another rule and those there are stay untouched.
+fn port_matches<'a>(protocol: &'a str, ranges: &'a [(u16, u16)]) -> impl Iterator<Item = String> + 'a {
+    ranges.iter().map(move |(first, last)| match first == last {
+        true => format!("-p {protocol} --dport {first}"),
+        false => format!("-p {protocol} --dport {first}:{last}"),
+    })
 }
 
 /// Words as one line for `iptables-restore`, which splits at blanks outside double quotes.
@@ -173,20 +156,12 @@ mod tests {
         assert_eq!(jumps(Scope::All, Some("eth0")), ["-i eth0 -j c"]);
         assert_eq!(jumps(Scope::Match(words("-p udp --dport 5060")), None), ["-p udp --dport 5060 -j c"]);
         let ports = Scope::Ports { udp: vec![(5060, 5061), (5080, 5080)], tcp: vec![(5060, 5061)] };
-        let expected =
-            ["-i eth0 -p udp -m multiport --dports 5060:5061,5080 -j c", "-i eth0 -p tcp --dport 5060:5061 -j c"];
+        let expected = [
+            "-i eth0 -p udp --dport 5060:5061 -j c",
+            "-i eth0 -p udp --dport 5080 -j c",
+            "-i eth0 -p tcp --dport 5060:5061 -j c",
+        ];
         assert_eq!(jumps(ports, Some("eth0")), expected);
-    }
-
-    #[test]
-    fn more_ports_than_a_match_takes_become_several_rules() {
-        let udp: Vec<(u16, u16)> = (0..8).map(|n| (5000 + 10 * n, 5005 + 10 * n)).collect();
-        let rules = jumps(&Scope::Ports { udp, tcp: Vec::new() }, None, "c").unwrap();
-        let seven = "5000:5005,5010:5015,5020:5025,5030:5035,5040:5045,5050:5055,5060:5065";
-        assert_eq!(
-            rules,
-            [format!("-p udp -m multiport --dports {seven} -j c"), "-p udp --dport 5070:5075 -j c".into()]
-        );
     }
 
     #[test]
