@@ -2,7 +2,7 @@
 //!
 //! PURE: no clock, no I/O. Only what the kernel took is entered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -23,7 +23,7 @@ pub struct Block {
 /// All blocks in force. Networks are kept truncated (no bits behind the prefix).
 #[derive(Clone, Debug, Default)]
 pub struct Book {
-    blocks: HashMap<IpNet, Block>,
+    blocks: BTreeMap<IpNet, Block>,
     ends: BTreeSet<(UnixTime, IpNet)>,
     /// How many blocks there are of each kind and prefix length, so that covering is a few look-ups.
     lengths: [Vec<u32>; 2],

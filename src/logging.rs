@@ -1,5 +1,5 @@
-//! The log: lines `[2019-06-12 12:01:55] TEXT`, in local time, each written by one `write`, so that `tail -f` and
-//! a rotation see whole lines.
+//! The log: lines `[2019-06-12 12:01:55] TEXT`, in local time. What is logged in one piece is written by one `write`, so
+//! `tail -f` and a rotation see whole lines.
 //!
 //! Everybody logs through the crate `log`; the level decides whether, and is not shown.
 
@@ -116,12 +116,8 @@ impl Write for Lines {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         self.pending.extend_from_slice(piece);
         if piece.contains(&b'\n') {
-            let mut sink = self.handle.lock();
             let whole = self.pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            for line in self.pending[..whole].split_inclusive(|byte| *byte == b'\n') {
-                sink.write_line(line);
-            }
-            drop(sink);
+            self.handle.lock().write_lines(&self.pending[..whole]);
             self.pending.drain(..whole);
         }
         Ok(piece.len())
@@ -148,22 +144,29 @@ impl Sink {
         Sink { output, clock, lost: 0, torn: false }
     }
 
-    /// Writes a line, its end included. A failure is counted, and told with the next line that can be written.
-    fn write_line(&mut self, text: &[u8]) {
+    /// Writes lines, their ends included, in one go. Those that could not be written are counted, and told with the
+    /// next that can.
+    fn write_lines(&mut self, lines: &[u8]) {
         let time = local_time(self.clock.now().wall);
-        let mut line = Vec::with_capacity(text.len() + 24);
+        let mut text = Vec::with_capacity(2 * lines.len() + 24);
         if self.torn {
-            line.push(b'\n');
+            text.push(b'\n');
         }
         if self.lost > 0 {
-            line.extend_from_slice(format!("[{time}] ERROR => {} lines could not be written\n", self.lost).as_bytes());
+            text.extend_from_slice(format!("[{time}] ERROR => {} lines could not be written\n", self.lost).as_bytes());
         }
-        line.extend_from_slice(format!("[{time}] ").as_bytes());
-        line.extend_from_slice(text);
-        match self.output.write(&line) {
-            Ok(written) if written == line.len() => (self.lost, self.torn) = (0, false),
-            Ok(0) | Err(_) => self.lost += 1,
-            Ok(_) => (self.lost, self.torn) = (self.lost + 1, true),
+        let told = text.len();
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            text.extend_from_slice(format!("[{time}] ").as_bytes());
+            text.extend_from_slice(line);
+        }
+        let written = self.output.write(&text).unwrap_or(0);
+        if written >= told {
+            self.lost = 0;
+        }
+        self.lost += text[written.max(told)..].iter().filter(|byte| **byte == b'\n').count() as u64;
+        if let Some(last) = written.checked_sub(1) {
+            self.torn = text[last] != b'\n';
         }
     }
 }

@@ -22,9 +22,9 @@ use crate::owner::startup::{MakeFirewall, Parts};
 use crate::whois::Whois;
 use crate::{ami, resolver, signals, ticker};
 
-/// Events that may wait for the owner. Each can be what one read brought, so this is what several megabytes of AMI
-/// come to; beyond it TCP holds Asterisk back.
-const INBOX: usize = 256;
+/// Events that may wait for the owner. Each can be what one read brought, so this is what four megabytes of AMI come to;
+/// beyond it TCP holds Asterisk back.
+const INBOX: usize = 64;
 
 /// Why the program ends, for its exit status and the last line on standard error.
 #[derive(Debug, thiserror::Error)]
