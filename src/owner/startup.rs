@@ -78,7 +78,7 @@ impl Owner {
             stats: Stats::new(now.wall),
             repeats: Repeats::default(),
             ticked: now,
-            verified: now,
+            next_verify: now.monotonic,
             tidied: now,
             started: now,
             config,

@@ -1,0 +1,47 @@
+//! What the blocks of others cost an honest packet.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::burst::attackers;
+use crate::lab::{Backend, Lab};
+use crate::pbx::Pbx;
+use crate::report::{Report, Row, Unit, median};
+use crate::{Extent, Failed};
+
+/// The packets come over loopback, where sending one means having it filtered before the call returns.
+pub fn measure(backend: Backend, extent: Extent, report: &mut Report) -> Result<(), Failed> {
+    let lab = Lab::new(backend)?;
+    let folder = tempfile::tempdir()?;
+    let mut pbx = Pbx::start(&lab, backend, folder.path())?;
+    let target = UdpSocket::bind((Ipv4Addr::LOCALHOST, 5060))?;
+    let honest = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    honest.connect(target.local_addr()?)?;
+    let mut limit = None;
+    let mut blocks = 0;
+    for size in [0, 1_000, 10_000, 60_000].map(|size| extent.of(size)) {
+        pbx.strike(&attackers(blocks..size), size - blocks)?;
+        blocks = size;
+        let mut each = Vec::new();
+        for _ in 0..5 {
+            each.push(cost(&honest)?);
+        }
+        let each = median(&mut each);
+        let row = Row::new("packets", backend, &format!("one honest packet through {size} blocks"), Unit::Seconds);
+        report.add(row.measured(each).against(*limit.get_or_insert(each)));
+    }
+    Ok(())
+}
+
+/// Seconds a packet, over a tenth of a second.
+fn cost(socket: &UdpSocket) -> Result<f64, Failed> {
+    let began = Instant::now();
+    let mut packets = 0_u32;
+    while began.elapsed() < Duration::from_millis(100) {
+        for _ in 0..32 {
+            socket.send(b"OPTIONS")?;
+        }
+        packets += 32;
+    }
+    Ok(began.elapsed().as_secs_f64() / f64::from(packets))
+}
