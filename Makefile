@@ -100,10 +100,11 @@ test-asterisk: cargo
 	$(CARGO) build --release --locked
 	tests/asterisk/run.py
 
+# With a real Asterisk where `make test-asterisk` has fetched one, else with recorded streams.
 demo: cargo
 	tests/needs.sh demo
 	$(CARGO) build --release --locked
-	tests/demo.sh '$(binary)'
+	@if test -d target/asterisk/sid; then tests/asterisk/run.py --show 22; else tests/demo.sh '$(binary)'; fi
 
 bench: cargo
 	$(CARGO) bench --locked

@@ -8,9 +8,9 @@ from ipaddress import ip_address
 from itertools import groupby
 
 from attackers import Attacker, unknown_account
-from lab import PBX, Failed, Lab, wait_for
+from lab import PBX, Failed, Lab, in_pbx, wait_for
 from phones import Bystander, Line
-from scenarios import ATTACKS, BYSTANDERS, HONEST, PJSIP, TROUBLES
+from scenarios import ATTACKS, BYSTANDERS, HONEST, PJSIP, TROUBLES, UDP, UDP6
 from sip import Tally
 
 
@@ -49,6 +49,25 @@ class Course:
         if self.failures:
             print(f"{self.failures} FAILED. What the daemon said:", *self.lab.daemon.lines(), sep="\n  ")
             print("What Asterisk said last:", *self.lab.asterisk.last_words(), sep="\n  ")
+        self.lab.stop()
+        print(f"{self.lines - self.failures} passed, {self.failures} failed", flush=True)
+        return 1 if self.failures else 0
+
+    def show(self):
+        """For who wants to see it at work: phones and attackers over UDP, then what the administrator sees."""
+        try:
+            self.lab.start()
+            self.say("starts", self.lab.asterisk.cli("core show version").partition(" built")[0])
+            for scenarios, what in ((HONEST, self.honest), (ATTACKS, self.attack)):
+                for scenario, door in self.offered(scenarios):
+                    if door in (UDP, UDP6):
+                        self.attempt(f"{scenario.who:33}{door}", what, scenario, door)
+            self.attempt("all in all", self.nobody_else)
+        except Failed as failure:
+            self.fail("the course", failure)
+        print("[root@pbx ~]# cat sipban.log", self.lab.daemon.log.read_text(), sep="\n")
+        for tool in ("iptables", "ip6tables"):
+            print(f"[root@pbx ~]# {tool} -S sipban-udp", in_pbx(tool, "-S", "sipban-udp"), sep="\n")
         self.lab.stop()
         print(f"{self.lines - self.failures} passed, {self.failures} failed", flush=True)
         return 1 if self.failures else 0

@@ -1,5 +1,7 @@
 #!/usr/bin/env -S python3 -B
-"""Proves the daemon against real Asterisks, attacked with real tools: run.py [VERSION...]
+"""Proves the daemon against real Asterisks, attacked with real tools: run.py [--show] [VERSION...]
+
+With --show: a shorter course over UDP, and then the log and the rules.
 
 Installs what it takes (../needs.sh), fetches every version of Asterisk that scenarios.py names (fetch.sh), then runs
 them side by side, each in namespaces of its own, and says what came of each scenario. Needs root, and the daemon built.
@@ -26,6 +28,8 @@ SUMMARY = re.compile(r"(\d+) passed, (\d+) failed")
 
 def main(names):
     """The exit status."""
+    course = "show" if "--show" in names else "run"
+    names = [name for name in names if name != "--show"]
     versions = [version for version in VERSIONS if not names or version.name in names]
     if not versions or not SIPBAN.exists():
         print(f"{SIPBAN} must be built, and the versions are {[v.name for v in VERSIONS]}", file=sys.stderr)
@@ -37,7 +41,7 @@ def main(names):
     for version in versions:
         if subprocess.run([HERE / "fetch.sh", version.suite, root(version)]).returncode:
             return skip(f"Asterisk {version.name} cannot be fetched")
-    runs = [Run(version) for version in versions]
+    runs = [Run(version, course) for version in versions]
     for run in runs:
         run.start()
     for run in runs:
@@ -63,14 +67,15 @@ def root(version):
 class Run(threading.Thread):
     """The course of one version, in namespaces of its own: the kernel removes all that is in there at the end."""
 
-    def __init__(self, version):
+    def __init__(self, version, course):
         super().__init__()
         self.version = version
+        self.course = course
         self.passed = False
         self.counts = (0, 0)
 
     def run(self):
-        argv = [*NAMESPACES, sys.executable, "-B", __file__, "--inside", self.version.name]
+        argv = [*NAMESPACES, sys.executable, "-B", __file__, "--inside", self.course, self.version.name]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:
                 print(f"{self.version.name}  {line}", end="", flush=True)
@@ -79,11 +84,11 @@ class Run(threading.Thread):
         self.passed = process.returncode == 0
 
 
-def inside(name):
+def inside(course, name):
     """The exit status of one version's course."""
     version = next(version for version in VERSIONS if version.name == name)
-    return Course(version, root(version), SIPBAN).run()
+    return getattr(Course(version, root(version), SIPBAN), course)()
 
 
 if __name__ == "__main__":
-    sys.exit(inside(sys.argv[2]) if sys.argv[1:2] == ["--inside"] else main(sys.argv[1:]))
+    sys.exit(inside(*sys.argv[2:]) if sys.argv[1:2] == ["--inside"] else main(sys.argv[1:]))
