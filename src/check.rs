@@ -16,7 +16,7 @@ mod network;
 mod scope;
 mod sockets;
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -25,9 +25,9 @@ use serde::Serialize;
 use crate::cli;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::failure::{Failure, print};
 use crate::owner::protection::Protection;
 use crate::resolver;
-use crate::serve::Failure;
 use asterisk::Settings;
 use sockets::Listener;
 
@@ -157,7 +157,7 @@ pub fn run(config_file: &Path, options: &cli::Check, clock: &Clock, out: &mut dy
     let mut found = |found: Vec<Finding>| -> Result<(), Failure> {
         if !options.json {
             let lines: String = found.iter().map(Finding::line).collect();
-            write(out, &lines)?;
+            print(out, &lines, "what was found")?;
         }
         findings.extend(found);
         Ok(())
@@ -174,18 +174,9 @@ pub fn run(config_file: &Path, options: &cli::Check, clock: &Clock, out: &mut dy
     if options.json {
         let report = Report { ok: well, findings };
         // Maps with keys that are no texts, which are not in it, are all that could fail.
-        write(out, &(serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"))?;
+        print(out, &(serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"), "what was found")?;
     }
     Ok(if well { OK } else { NOT_WELL })
-}
-
-fn write(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(74, format!("cannot write what was found: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Without a configuration that holds, nothing else can be looked at.

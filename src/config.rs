@@ -192,6 +192,17 @@ impl Config {
         Ok((config, warning.into_iter().collect()))
     }
 
+    /// Reads the file if there is one; without it, the defaults hold: logs and recordings need no Asterisk.
+    ///
+    /// # Errors
+    /// As [`load`](Config::load).
+    pub fn load_if_there(path: &Path) -> Result<Config, ConfigErrors> {
+        match Config::load(path) {
+            Err(_) if !path.exists() => Ok(Config::default()),
+            loaded => loaded.map(|(config, _)| config),
+        }
+    }
+
     /// Reads the text of a file; `file` is only named in errors.
     ///
     /// # Errors

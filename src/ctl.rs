@@ -11,19 +11,15 @@ use std::time::Duration;
 use crate::config::Control;
 use crate::console::session::{PASSWORD_PROMPT, PROMPT};
 use crate::console::text::printable;
+use crate::failure::Failure;
 
 /// The command was done.
 pub const OK: u8 = 0;
 /// The command was not done: its answer is on standard error.
 pub const FAILED: u8 = 1;
-/// EX_USAGE: there is no such command line.
-pub const USAGE: u8 = 64;
-/// EX_UNAVAILABLE: no console answers, or it lets us not in.
-pub const UNAVAILABLE: u8 = 69;
-/// EX_IOERR: the answer could not be written to standard output.
-pub const UNWRITABLE: u8 = 74;
 
-/// Does one command and returns the exit code. The answer goes to `out`, or to `err` when the command failed.
+/// Does one command and returns the exit code: [`OK`], [`FAILED`], or of [`Failure`] `USAGE`, `UNAVAILABLE` if no
+/// console answers or lets us in, `OUTPUT`. The answer goes to `out`, or to `err` when the command failed.
 pub fn run(control: &Control, words: &[String], json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let mut complain = |text: &str| {
         // Where standard error is closed, nobody wants to know.
@@ -32,13 +28,13 @@ pub fn run(control: &Control, words: &[String], json: bool, out: &mut dyn Write,
     let command = words.join(" ");
     if command.trim().is_empty() || command.contains(char::is_control) {
         complain("sipban ctl: name one command of the console, such as 'sipban ctl status' or 'sipban ctl help'");
-        return USAGE;
+        return Failure::USAGE;
     }
     let answer = match ask(control, &format!("{command}{}", if json { " --json" } else { "" })) {
         Ok(answer) => answer,
         Err(error) => {
             complain(&format!("sipban ctl: {error}"));
-            return UNAVAILABLE;
+            return Failure::UNAVAILABLE;
         }
     };
     if !answer.ok {
@@ -49,7 +45,7 @@ pub fn run(control: &Control, words: &[String], json: bool, out: &mut dyn Write,
         Ok(()) => OK,
         Err(error) => {
             complain(&format!("sipban ctl: cannot write the answer: {error}"));
-            UNWRITABLE
+            Failure::OUTPUT
         }
     }
 }
@@ -212,10 +208,10 @@ mod tests {
             (code, String::from_utf8(err).unwrap())
         };
         let (code, text) = run(&["uptime"]);
-        assert_eq!(code, UNAVAILABLE);
+        assert_eq!(code, Failure::UNAVAILABLE);
         assert!(text.contains("127.0.0.1:1") && text.contains("is sipban running"), "{text}");
         for words in [&[][..], &[" "], &["ping\nflush"]] {
-            assert_eq!(run(words).0, USAGE, "{words:?}");
+            assert_eq!(run(words).0, Failure::USAGE, "{words:?}");
         }
     }
 }

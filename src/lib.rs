@@ -37,6 +37,7 @@ pub mod daemon;
 pub mod dump;
 pub mod durable;
 pub mod event;
+pub mod failure;
 pub mod firewall;
 pub mod journal;
 pub mod judge;

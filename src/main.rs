@@ -8,7 +8,8 @@ use clap::Parser;
 use sipban::cli::{Cli, Command};
 use sipban::clock::Clock;
 use sipban::config::Config;
-use sipban::serve::{Failure, serve};
+use sipban::failure::Failure;
+use sipban::serve::serve;
 use sipban::{check, ctl, replay, stats};
 
 fn main() -> ExitCode {
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
             replay::print(&cli.config, open).map(|()| 0).map_err(|failure| failure.about(file))
         }
         Some(Command::Ctl { json, words }) => Config::load(&cli.config)
-            .map_err(|errors| Failure::new(Failure::CONFIG, errors))
+            .map_err(Failure::from)
             .map(|(config, _)| ctl::run(&config.control, words, *json, &mut stdout(), &mut stderr())),
         Some(Command::Check(options)) => check::run(&cli.config, options, &Clock::start(), &mut stdout()),
         Some(Command::Stats(options)) => stats::run(&cli.config, options, &mut stdout(), &mut stderr()).map(|()| 0),

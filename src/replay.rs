@@ -10,10 +10,10 @@ use crate::ami::security::{Guard, SecurityEvent};
 use crate::clock::{Clock, Recorded};
 use crate::config::Config;
 use crate::event::Event;
+use crate::failure::Failure;
 use crate::logging::{self, Target};
 use crate::owner::Owner;
 use crate::owner::startup::Parts;
-use crate::serve::Failure;
 
 /// How a stream recorded from its beginning starts: with a line that is not a frame.
 const GREETING: &[u8] = b"Asterisk Call Manager/";
@@ -80,15 +80,10 @@ impl Player {
 /// If the configuration is wrong or the stream cannot be read.
 pub fn print<R: Read>(config_file: &Path, open: impl Fn() -> io::Result<R>) -> Result<(), Failure> {
     // Without a configuration of its own, a recording is judged by the defaults: it may be another machine's.
-    let config = match Config::load(config_file) {
-        Ok((config, _)) => config,
-        Err(_) if !config_file.exists() => Config::default(),
-        Err(errors) => return Err(Failure::new(Failure::CONFIG, errors)),
-    };
-    let make = |clock: Clock| {
-        let log = logging::start(Target::Stdout, config.log_level, clock.clone())
-            .map_err(|error| Failure::new(Failure::CANNOT_CREATE, error))?;
-        Owner::new(Parts::recorded(config, clock, log)).map_err(|error| Failure::new(Failure::UNAVAILABLE, error))
+    let config = Config::load_if_there(config_file)?;
+    let make = |clock: Clock| -> Result<Owner, Failure> {
+        let log = logging::start(Target::Stdout, config.log_level, clock.clone())?;
+        Ok(Owner::new(Parts::recorded(config, clock, log))?)
     };
     let owner = replay(open, make)?;
     owner.spared().iter().for_each(|line| info!("SPARED => {line}"));

@@ -11,6 +11,7 @@ use crate::config::{Backend, Config};
 use crate::console::{self, Console};
 use crate::daemon::{self, Side};
 use crate::event::Event;
+use crate::failure::Failure;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::ipset::Ipset;
 use crate::firewall::iptables::Iptables;
@@ -26,60 +27,20 @@ use crate::{ami, resolver, signals, ticker};
 /// beyond it TCP holds Asterisk back.
 const INBOX: usize = 64;
 
-/// Why the program ends, for its exit status and the last line on standard error.
-#[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-pub struct Failure {
-    /// Exit status, as in `sysexits.h`.
-    pub code: u8,
-    /// What went wrong and what to do.
-    pub text: String,
-}
-
-impl Failure {
-    /// `EX_NOINPUT`: a file could not be read.
-    pub const INPUT: u8 = 66;
-    /// `EX_UNAVAILABLE`: something the program needs is not to be had.
-    pub const UNAVAILABLE: u8 = 69;
-    /// `EX_OSERR`: the system has no thread or signal to give.
-    pub const SYSTEM: u8 = 71;
-    /// `EX_CANTCREAT`: a file could not be made.
-    pub const CANNOT_CREATE: u8 = 73;
-    /// `EX_CONFIG`: the configuration is wrong.
-    pub const CONFIG: u8 = 78;
-
-    /// A failure with this exit status and this cause.
-    pub fn new(code: u8, cause: impl ToString) -> Failure {
-        Failure { code, text: cause.to_string() }
-    }
-
-    /// Says which file this is about.
-    pub fn about(self, file: &Path) -> Failure {
-        Failure { text: format!("{}: {}", file.display(), self.text), ..self }
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    /// Input that cannot be read.
-    fn from(error: std::io::Error) -> Failure {
-        Failure::new(Failure::INPUT, error)
-    }
-}
-
 /// Guards the PBX until told to stop.
 ///
 /// # Errors
 /// If it cannot be set up. Once it is, nothing ends it but a signal.
 pub fn serve(config_file: &Path, run: &Run) -> Result<(), Failure> {
     let config_file = std::path::absolute(config_file).map_err(|why| Failure::new(Failure::CONFIG, why))?;
-    let (config, warnings) = Config::load(&config_file).map_err(|errors| Failure::new(Failure::CONFIG, errors))?;
+    let (config, warnings) = Config::load(&config_file)?;
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     if !run.daemon {
         let (owner, inbox) = set_up(config, &config_file, run.dry_run, &warnings)?;
         owner.run(&inbox);
         return Ok(());
     }
-    match daemon::detach(&run.pid_file).map_err(|error| Failure::new(error.code(), error))? {
+    match daemon::detach(&run.pid_file)? {
         Side::Foreground => Ok(()),
         Side::Daemon(started) => match set_up(config, &config_file, run.dry_run, &warnings) {
             Ok((owner, inbox)) => {
@@ -104,8 +65,7 @@ fn set_up(
 ) -> Result<(Owner, Receiver<Event>), Failure> {
     let clock = Clock::start();
     let target = if dry_run { Target::Stdout } else { Target::File(config.log_file.clone()) };
-    let log = logging::start(target, config.log_level, clock.clone())
-        .map_err(|error| Failure::new(Failure::CANNOT_CREATE, error))?;
+    let log = logging::start(target, config.log_level, clock.clone())?;
     warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
     let failed = |failure: &Failure| error!("ERROR => {failure}");
     assemble(config, config_file, dry_run, clock, log).inspect_err(failed)
@@ -125,7 +85,7 @@ fn assemble(
     let (journal, console, make): (_, _, MakeFirewall) = if dry_run {
         (None, None, Box::new(|_, _| Ok(Box::new(DryRun::default()))))
     } else {
-        let journal = Journal::open(&config.journal).map_err(|error| Failure::new(Failure::CANNOT_CREATE, error))?;
+        let journal = Journal::open(&config.journal)?;
         (Some(journal), Some(open_console(&config, &sender, &clock)?), Box::new(firewall))
     };
     let resolver = resolver::start(sender.clone()).map_err(failed)?;
@@ -138,8 +98,7 @@ fn assemble(
         log,
         journal,
         resolver: Some(resolver),
-    })
-    .map_err(|error| Failure::new(Failure::UNAVAILABLE, error))?;
+    })?;
     signals::start(sender.clone()).map_err(failed)?;
     ticker::start(sender.clone()).map_err(failed)?;
     owner.attach(ami::start(ami, sender, clock).map_err(failed)?, console);
@@ -155,7 +114,7 @@ fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result
         patience: console::Patience::default(),
         whois: Whois::default(),
     };
-    console::listen(&config.control, context).map_err(|error| Failure::new(Failure::UNAVAILABLE, error))
+    Ok(console::listen(&config.control, context)?)
 }
 
 /// The one place that chooses how to block.

@@ -11,7 +11,7 @@ mod tally;
 mod text;
 
 use std::fs;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +22,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::cli;
 use crate::config::Config;
-use crate::serve::Failure;
+use crate::failure::{Failure, print};
 use line::Reader;
 use report::Report;
 use tally::Tally;
@@ -41,26 +41,17 @@ const LONG: u64 = 100 << 20;
 /// no error.
 pub fn run(config_file: &Path, options: &cli::Stats, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failure> {
     let logs = if options.logs.is_empty() { logs_of(config_file)? } else { options.logs.clone() };
-    let (tally, problems) = read(&logs, err).map_err(|error| Failure::new(71, error))?;
+    let (tally, problems) = read(&logs, err).map_err(|error| Failure::new(Failure::SYSTEM, error))?;
     if tally.files > 0 {
         let report = Report::new(&tally, options.top);
-        match out.write_all(shown(&report, options).as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                return Err(Failure::new(74, format!("cannot write the report: {error}")));
-            }
-            _ => {}
-        }
+        print(out, &shown(&report, options), "the report")?;
     }
     if problems.is_empty() { Ok(()) } else { Err(Failure::new(Failure::INPUT, problems.join("\n"))) }
 }
 
 /// The log of the configuration, or of the defaults where there is none, and its rotations.
 fn logs_of(config_file: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let config = match Config::load(config_file) {
-        Ok((config, _)) => config,
-        Err(_) if !config_file.exists() => Config::default(),
-        Err(errors) => return Err(Failure::new(Failure::CONFIG, errors)),
-    };
+    let config = Config::load_if_there(config_file)?;
     let log = &config.log_file;
     let found = files::rotations(log).map_err(|error| Failure::from(error).about(log))?;
     match found.is_empty() {

@@ -13,6 +13,7 @@ use sipban::console::session::Session;
 use sipban::console::{self, Console, Context, Error, MAX_SESSIONS, Patience};
 use sipban::ctl;
 use sipban::event::{BlockLine, Event, Reason, Reply, Request};
+use sipban::failure::Failure;
 use sipban::whois::Whois;
 
 const BANNER: &str = "\r\nSipban\r\nuse 'help' for more commands\r\nsipban>";
@@ -452,6 +453,6 @@ fn ctl_gives_the_reason_when_it_is_not_let_in() {
     let control = control(console.address().port());
     let _clients: Vec<Client> = (0..MAX_SESSIONS).map(|_| Client::greeted(&console)).collect();
     let (code, out, err) = ctl(&control, &["uptime"], false);
-    assert_eq!((code, out.as_str()), (ctl::UNAVAILABLE, ""));
+    assert_eq!((code, out.as_str()), (Failure::UNAVAILABLE, ""));
     assert!(err.contains("too many sessions"), "{err}");
 }
