@@ -26,7 +26,7 @@ use crate::cli;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failure::{Failure, print};
-use crate::owner::protection::Protection;
+use crate::protection::Protection;
 use crate::resolver;
 use asterisk::Settings;
 use sockets::Listener;

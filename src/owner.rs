@@ -4,8 +4,6 @@
 //! only what the kernel was seen to take.
 
 mod answer;
-pub(crate) mod covered;
-pub(crate) mod protection;
 pub mod startup;
 mod stats;
 
@@ -22,15 +20,15 @@ use crate::book::{Block, Book};
 use crate::clock::{Clock, Now, UnixTime};
 use crate::config::{Config, OnStop};
 use crate::console::Console;
+use crate::covered::Covered;
 use crate::daemon;
 use crate::event::{AmiState, Event, Plain, Reply};
 use crate::firewall::{Change, Firewall};
 use crate::journal::{Journal, Record};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, overdue, standing};
 use crate::logging::{LogHandle, Repeats, escape};
+use crate::protection::Protection;
 use crate::resolver::Resolver;
-use covered::Covered;
-use protection::Protection;
 use stats::Stats;
 
 /// Most events taken from the inbox in one turn of the loop: some 14,000 attackers at once. More would hardly be quicker,

@@ -4,9 +4,9 @@ use std::fs;
 
 use super::{Finding, Machine};
 use crate::config::{Backend, FirewallConfig};
+use crate::covered::Covered;
 use crate::firewall::rehearse;
 use crate::firewall::run::Program;
-use crate::owner::covered::Covered;
 
 /// Numbers of capabilities, from capabilities(7).
 const CAP_NET_ADMIN: u32 = 12;

@@ -10,7 +10,7 @@ use nix::net::if_::if_nameindex;
 
 use super::sockets::Protocol;
 use super::{Finding, Machine};
-use crate::owner::protection::Protection;
+use crate::protection::Protection;
 use crate::resolver;
 use crate::whitelist::WhiteList;
 

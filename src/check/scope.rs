@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use super::sockets::Protocol;
 use super::{Finding, Machine};
 use crate::config::ScopeConfig;
-use crate::owner::covered::Covered;
+use crate::covered::{Covered, SIP};
 
 const WHAT: &str = "scope";
 
@@ -57,7 +57,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
 fn leads(scope: &ScopeConfig, protocol: Protocol, port: u16) -> Option<bool> {
     let words = match scope {
         ScopeConfig::All => return Some(true),
-        ScopeConfig::Auto => return Some((5060..=5061).contains(&port)),
+        ScopeConfig::Auto => return Some(SIP.contains(&port)),
         ScopeConfig::Match(words) => words,
     };
     // `--dport=5060` and `-pudp` are one word each.

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use log::{error, info, warn};
 
-use super::covered::Covered;
-use super::protection::Protection;
 use super::stats::Stats;
 use super::{Owner, Plan};
 use crate::book::{Block, Book};
 use crate::clock::{Clock, Now};
 use crate::config::Config;
+use crate::covered::Covered;
 use crate::daemon;
 use crate::event::{Plain, Reason};
 use crate::firewall::dry_run::DryRun;
@@ -20,6 +19,7 @@ use crate::firewall::{Change, Entry, Error, Firewall, Scope};
 use crate::journal::{Journal, Recovered};
 use crate::judge::{Evidence, Policy};
 use crate::logging::{LogHandle, Repeats};
+use crate::protection::Protection;
 use crate::resolver::Resolver;
 use crate::whitelist::WhiteList;
 

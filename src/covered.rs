@@ -1,7 +1,10 @@
 //! Which local ports are led through the chain when `iptables.scope` is `auto`: those of SIP, and every one an attack
 //! was seen on.
+//!
+//! PURE: no clock, no I/O.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use crate::ami::security::{Endpoint, Transport};
 use crate::config::ScopeConfig;
@@ -9,7 +12,7 @@ use crate::event::Port;
 use crate::firewall::Scope;
 
 /// SIP, and SIP over TLS.
-const SIP: (u16, u16) = (5060, 5061);
+pub const SIP: RangeInclusive<u16> = 5060..=5061;
 
 /// Most ports learned. Asterisk listens on a handful; every one costs a comparison for each packet.
 const MAX_LEARNED: usize = 16;
@@ -88,7 +91,7 @@ impl Covered {
 
     fn add(&mut self, port: Port) {
         let (Port::Udp(number) | Port::Tcp(number)) = port;
-        let known = (SIP.0..=SIP.1).contains(&number) || number == 0 || self.learned.contains(&port);
+        let known = SIP.contains(&number) || number == 0 || self.learned.contains(&port);
         if !known && self.learned.len() < MAX_LEARNED {
             self.learned.push(port);
         }
@@ -112,7 +115,7 @@ impl fmt::Display for Covered {
 /// The ports of SIP and these, sorted. A learned port beside them stays a range of its own: to add a rule is quicker
 /// than to replace one.
 fn ranges(ports: impl Iterator<Item = u16>) -> Vec<(u16, u16)> {
-    let mut ranges: Vec<(u16, u16)> = ports.map(|port| (port, port)).chain([SIP]).collect();
+    let mut ranges: Vec<(u16, u16)> = ports.map(|port| (port, port)).chain([(*SIP.start(), *SIP.end())]).collect();
     ranges.sort_unstable();
     ranges
 }
