@@ -289,6 +289,27 @@ impl Config {
         .filter_map(|(key, differs)| differs.then_some(key))
         .collect()
     }
+
+    /// What holds after a reload of `new`: all of it but the keys that only a restart can apply. What is in force
+    /// goes by their old values until then.
+    pub fn reloaded(&self, new: Config) -> Config {
+        let old = self.clone();
+        Config {
+            ami: old.ami,
+            control: Control { address: old.control.address, port: old.control.port, ..new.control },
+            firewall: FirewallConfig {
+                iptables_path: old.firewall.iptables_path,
+                ipset_path: old.firewall.ipset_path,
+                chain: old.firewall.chain,
+                backend: old.firewall.backend,
+                set_name: old.firewall.set_name,
+                maxelem: old.firewall.maxelem,
+                ..new.firewall
+            },
+            journal: old.journal,
+            ..new
+        }
+    }
 }
 
 fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
@@ -603,6 +624,16 @@ interval=20
         new.firewall.chain = "other".to_owned();
         new.journal = "/other".into();
         assert_eq!(old.changes_needing_restart(&new), ["ami.pass", "iptables.chain", "state.file"]);
+    }
+
+    #[test]
+    fn after_a_reload_all_that_is_new_holds_but_what_needs_a_restart() {
+        let (old, new) = (minimal(), parse(IPSET).unwrap());
+        assert!(!old.changes_needing_restart(&new).is_empty());
+        let reloaded = old.reloaded(new.clone());
+        assert_eq!(old.changes_needing_restart(&reloaded), [""; 0]);
+        // What is changed back needs nothing any more, and all else is as the file says.
+        assert_eq!(new.reloaded(reloaded), new);
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl Owner {
                 if !restart.is_empty() {
                     warn!("CONFIG => needs a restart to hold: {}", restart.join(", "));
                 }
-                self.reconfigure(new, now);
+                self.reconfigure(self.config.reloaded(new), now);
             }
             Err(errors) => {
                 self.log.reopen(&self.config.log_file, self.config.log_level);
