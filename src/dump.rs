@@ -7,15 +7,13 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-
-use ipnet::IpNet;
 
 use crate::clock::UnixTime;
 use crate::durable;
-use crate::event::{BlockLine, Plain, Reason};
+use crate::event::{BlockLine, Reason};
 use crate::logging::{escape, local_time};
+use crate::plain::Plain;
 
 /// What a dump holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -109,11 +107,7 @@ fn parse(mut input: impl BufRead, unless_told: UnixTime) -> io::Result<Dump> {
 fn parse_line(line: &str, unless_told: UnixTime) -> Result<BlockLine, &'static str> {
     let mut fields = line.split(',').map(str::trim);
     let address = fields.next().unwrap_or_default();
-    let net = address
-        .parse::<IpNet>()
-        .or_else(|_| address.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| "no address or network")?
-        .trunc();
+    let Plain(net) = address.parse().map_err(|()| "no address or network")?;
     let end = match fields.next() {
         None => unless_told,
         Some(time) => UnixTime(time.parse().map_err(|_| "the end is no unix time")?),
@@ -125,8 +119,10 @@ fn parse_line(line: &str, unless_told: UnixTime) -> Result<BlockLine, &'static s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipnet::IpNet;
     use proptest::prelude::*;
     use std::fs;
+    use std::net::IpAddr;
     use std::os::unix::fs::PermissionsExt;
 
     const LATER: UnixTime = UnixTime(2_000_000_000);

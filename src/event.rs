@@ -9,7 +9,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 use crate::ami::security::SecurityEvent;
@@ -34,16 +33,6 @@ pub enum Event {
     Reload,
     /// SIGTERM or SIGINT: stop cleanly.
     Shutdown,
-}
-
-/// An address or a network as people write it: an address without its `/32` or `/128`.
-#[derive(Clone, Copy, Debug)]
-pub struct Plain(pub IpNet);
-
-impl fmt::Display for Plain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.prefix_len() == self.0.max_prefix_len() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
-    }
 }
 
 /// A local port that an attack was seen on.

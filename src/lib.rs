@@ -44,6 +44,7 @@ pub mod journal;
 pub mod judge;
 pub mod logging;
 pub mod owner;
+pub mod plain;
 pub mod protection;
 pub mod replay;
 pub mod resolver;

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +11,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use crate::config;
+use crate::plain::Plain;
 
 /// The white list and the file it stands in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,22 +162,14 @@ impl WhiteList {
 impl FromStr for Entry {
     type Err = String;
 
-    /// `192.0.2.1`, `192.0.2.0/24`, `192.0.2.0/255.255.255.0`, the same for IPv6, or a host name.
+    /// What a [`Plain`] is read from, or a host name.
     fn from_str(text: &str) -> Result<Entry, String> {
-        let no_entry =
-            || format!("{:?} is no address, network or host name", text.chars().take(60).collect::<String>());
-        let Some((address, length)) = text.split_once('/') else {
-            return match text.parse::<IpAddr>() {
-                Ok(address) => Ok(Entry::Net(address.to_canonical().into())),
-                Err(_) => config::host(text).map(Entry::Host).map_err(|_| no_entry()),
-            };
-        };
-        let address: IpAddr = address.parse().map_err(|_| no_entry())?;
-        let net = match length.parse::<u8>() {
-            Ok(length) => IpNet::new(address, length).ok(),
-            Err(_) => length.parse().ok().and_then(|mask| IpNet::with_netmask(address, mask).ok()),
-        };
-        net.map(|net| Entry::Net(unmapped(net.trunc()))).ok_or_else(no_entry)
+        match text.parse() {
+            Ok(Plain(net)) => Ok(Entry::Net(net)),
+            Err(()) => config::host(text).map(Entry::Host).map_err(|_| {
+                format!("{:?} is no address, network or host name", text.chars().take(60).collect::<String>())
+            }),
+        }
     }
 }
 
@@ -185,8 +177,7 @@ impl fmt::Display for Entry {
     /// As in the file: an address without its prefix length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Entry::Net(net) if net.prefix_len() == net.max_prefix_len() => write!(f, "{}", net.addr()),
-            Entry::Net(net) => write!(f, "{net}"),
+            Entry::Net(net) => Plain(*net).fmt(f),
             Entry::Host(name) => f.write_str(name),
         }
     }
@@ -215,14 +206,6 @@ fn read_line(bytes: &[u8]) -> Result<Option<Entry>, String> {
         }
         Some(_) => text.parse().map(Some),
     }
-}
-
-/// `::ffff:192.0.2.0/120` is `192.0.2.0/24`: Asterisk reports such peers as IPv4.
-fn unmapped(net: IpNet) -> IpNet {
-    const MAPPED: u8 = 96;
-    let IpNet::V6(v6) = net else { return net };
-    let v4 = v6.addr().to_ipv4_mapped().filter(|_| v6.prefix_len() >= MAPPED);
-    v4.and_then(|v4| IpNet::new(v4.into(), v6.prefix_len() - MAPPED).ok()).unwrap_or(net)
 }
 
 /// Puts a new file in the place of the old one, so that at any moment there is one of them, whole. A symbolic link

@@ -10,6 +10,7 @@ use nix::net::if_::if_nameindex;
 
 use super::sockets::Protocol;
 use super::{Finding, Machine};
+use crate::plain::Plain;
 use crate::protection::Protection;
 use crate::resolver;
 use crate::whitelist::WhiteList;
@@ -69,7 +70,7 @@ pub(super) fn white_list(machine: &Machine) -> Vec<Finding> {
     protection.resolved(resolved.into_iter().map(|(addresses, name)| (name, addresses)).collect());
 
     let protected = protection.allowlist();
-    let add = |what: IpNet| format!("if you trust it: echo {} >>{file}", crate::event::Plain(what));
+    let add = |what: IpNet| format!("if you trust it: echo {} >>{file}", Plain(what));
     let home = match ssh_peer() {
         Some(peer) if protected.contains(peer) => format!(", and {peer}, from where you are logged in, is protected"),
         Some(peer) => {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{Backend, OnStop, ScopeConfig};
 
 /// The most seconds the kernel keeps an entry of a set: its timer counts milliseconds in 31 bits.
-pub(super) const SET_TIMEOUT_MAX: u64 = 2_147_483;
+pub const SET_TIMEOUT_MAX: u64 = 2_147_483;
 
 /// Ten years: more is a slip of the pen.
 const SECONDS_MAX: u64 = 315_360_000;

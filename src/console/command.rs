@@ -4,10 +4,13 @@
 
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
+use crate::config;
 use crate::console::text;
-use crate::event::{Plain, Request};
+use crate::event::Request;
+use crate::plain::Plain;
+use crate::whitelist::Entry;
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub enum Command {
 }
 
 /// Longest block in seconds: what a kernel set can count.
-const MAX_SECONDS: u64 = 2_147_483;
+const MAX_SECONDS: u64 = config::SET_TIMEOUT_MAX;
 
 /// The widest networks that can be blocked: beyond these it is a slip of the finger.
 const WIDEST_V4: u8 = 8;
@@ -115,22 +118,8 @@ fn blockable(word: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
-/// An address or a network, without bits behind the prefix, IPv4 written as IPv6 turned back.
 fn network(word: &str) -> Result<IpNet, String> {
-    let net = match word.parse::<IpAddr>() {
-        Ok(address) => IpNet::from(address),
-        Err(_) => word.parse::<IpNet>().map_err(|_| not_an_address(word))?.trunc(),
-    };
-    Ok(unmapped(net))
-}
-
-/// `::ffff:192.0.2.0/120` to `192.0.2.0/24`: the kernel shows such traffic to the IPv4 rules.
-fn unmapped(net: IpNet) -> IpNet {
-    let IpNet::V6(v6) = net else { return net };
-    match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
-        (Some(v4), Some(prefix)) => Ipv4Net::new(v4, prefix).map_or(net, IpNet::V4),
-        _ => net,
-    }
+    word.parse().map(|Plain(net)| net).map_err(|()| not_an_address(word))
 }
 
 fn single(word: &str) -> Result<IpAddr, String> {
@@ -148,19 +137,9 @@ fn seconds(word: &str) -> Result<u64, String> {
     }
 }
 
-/// An entry for the white list: an address, a network or the name of a host.
+/// An entry for the white list, as the file will have it.
 fn listable(word: &str) -> Result<String, String> {
-    if let Ok(net) = network(word) {
-        return Ok(Plain(net).to_string());
-    }
-    let name = word.strip_suffix('.').unwrap_or(word);
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    // A name whose last part is a number is a mistyped address, such as 192.0.2.
-    let top = name.rsplit('.').next().unwrap_or_default();
-    let is_host = name.len() <= 253 && name.split('.').all(is_label) && !top.bytes().all(|b| b.is_ascii_digit());
-    if is_host { Ok(name.to_ascii_lowercase()) } else { Err(not_an_address(word)) }
+    word.parse::<Entry>().map(|entry| entry.to_string()).map_err(|_| not_an_address(word))
 }
 
 fn not_an_address(word: &str) -> String {

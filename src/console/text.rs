@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::clock::UnixTime;
-use crate::event::{BlockLine, Plain, Reply, Status, Top, Why};
+use crate::event::{BlockLine, Reply, Status, Top, Why};
+use crate::plain::Plain;
 use crate::whois;
 
 /// Local time as `2019-06-13 12:01:55`, without brackets.

@@ -10,9 +10,10 @@ use super::{Owner, Plan, send};
 use crate::book::Block;
 use crate::clock::Now;
 use crate::dump;
-use crate::event::{BlockLine, Counted, Plain, Reason, Reply, Request, Status, Why};
+use crate::event::{BlockLine, Counted, Reason, Reply, Request, Status, Why};
 use crate::judge::{source, standing};
 use crate::logging::escape;
+use crate::plain::Plain;
 use crate::whitelist;
 
 impl Owner {

@@ -1,13 +1,13 @@
 //! PURE: what one line of the log says.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use time::{Date, Duration, Month};
 
 use crate::event::Reason;
+use crate::plain::Plain;
 
 /// Years that a log of ours can be of. The last one is the last whole one that a [`Moment`] can hold.
 const YEARS: std::ops::RangeInclusive<i32> = 1970..=2105;
@@ -162,8 +162,7 @@ impl Cause {
 fn block(text: &[u8]) -> Option<What> {
     let end = memchr::memchr(b' ', text).unwrap_or(text.len());
     let (address, rest) = text.split_at(end);
-    let address = std::str::from_utf8(address).ok()?;
-    let net = address.parse::<IpAddr>().map(IpNet::from).ok().or_else(|| address.parse().ok())?;
+    let Plain(net) = std::str::from_utf8(address).ok()?.parse().ok()?;
     let cause = match rest.trim_ascii() {
         [] => Cause::None,
         [b'(', reason @ ..] => {
@@ -174,7 +173,7 @@ fn block(text: &[u8]) -> Option<What> {
         }
         _ => Cause::Other,
     };
-    Some(What::Block(net.trunc(), cause))
+    Some(What::Block(net, cause))
 }
 
 fn kind(text: &[u8]) -> Kind {

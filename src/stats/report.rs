@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::census::Record;
 use super::line::{Cause, Moment, date};
 use super::tally::{Tally, group};
-use crate::event::Plain;
+use crate::plain::Plain;
 
 /// What the logs say. What is counted is blocks, if nothing else is said; times are local.
 #[derive(Debug, Serialize)]

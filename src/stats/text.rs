@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Write};
 
 use super::line::{Moment, date};
 use super::report::Report;
-use crate::event::Plain;
+use crate::plain::Plain;
 
 /// Most months shown.
 const MONTHS: usize = 24;
