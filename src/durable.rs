@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{self, BufWriter, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Replaces the file at `path` by what `write` writes: into a file beside it, onto the disk, then renamed.
@@ -19,6 +19,30 @@ pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut BufWriter<File>) 
     sync_folder_of(path)
 }
 
+/// The same for a file that belongs to the administrator: a symbolic link stays one, mode and owner stay, and only a
+/// file that was not there gets `mode`.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_like_old(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let target = match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => return replace(path, mode, write),
+        target => target?,
+    };
+    let old = fs::metadata(&target)?;
+    replace(&target, old.mode() & 0o7777, |out| {
+        let new = out.get_ref().metadata()?;
+        if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+            fchown(out.get_ref(), Some(old.uid()), Some(old.gid()))?;
+        }
+        write(out)
+    })
+}
+
 /// Writes the file [`beside`] `path` anew, without waiting for the disk, and hands it out open.
 ///
 /// # Errors
@@ -30,14 +54,18 @@ pub fn write_beside(
 ) -> io::Result<File> {
     let beside = beside(path);
     let fill = || {
-        let file = File::options().create(true).append(true).mode(mode).open(&beside)?;
-        file.set_len(0)?;
-        // A leftover of a crash, or the umask, may have given it another mode.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        // What a crash left goes, and what is made is ours: `create_new` follows no link that somebody put there.
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = File::options().create_new(true).append(true).mode(0o600).open(&beside)?;
         let mut out = BufWriter::with_capacity(64 * 1024, file);
         write(&mut out)?;
-        out.flush()?;
-        out.into_inner().map_err(|error| error.into_error())
+        let file = out.into_inner().map_err(|error| error.into_error())?;
+        // At last, because a change of the owner takes some of it away.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        Ok(file)
     };
     fill().inspect_err(|_| drop(fs::remove_file(&beside)))
 }
@@ -54,13 +82,18 @@ pub fn beside(path: &Path) -> PathBuf {
 /// # Errors
 /// If the folder cannot be opened or the disk reports a failure.
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder that a file is in: the working directory if the path names none.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn a_failure_leaves_the_old_content_and_nothing_beside_it() {

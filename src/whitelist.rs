@@ -2,15 +2,15 @@
 //! a change keeps every other byte of it.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ipnet::IpNet;
 
 use crate::config;
+use crate::durable;
 use crate::plain::Plain;
 
 /// The white list and the file it stands in.
@@ -155,7 +155,8 @@ impl WhiteList {
 
     fn save(&self) -> Result<(), Error> {
         let bytes: Vec<u8> = self.lines.iter().flat_map(|line| &line.bytes).copied().collect();
-        replace(&self.path, &bytes).map_err(|source| Error::Write { path: self.path.clone(), source })
+        durable::replace_like_old(&self.path, 0o644, |out| out.write_all(&bytes))
+            .map_err(|source| Error::Write { path: self.path.clone(), source })
     }
 }
 
@@ -208,53 +209,13 @@ fn read_line(bytes: &[u8]) -> Result<Option<Entry>, String> {
     }
 }
 
-/// Puts a new file in the place of the old one, so that at any moment there is one of them, whole. A symbolic link
-/// stays, mode and owner too.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let path = match fs::canonicalize(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => path.to_owned(),
-        target => target?,
-    };
-    let mut name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_owned();
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    // What an earlier try left. The new one must be ours: `create_new` follows no link that somebody put there.
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    let written = fill(file, &path, bytes).and_then(|()| fs::rename(&temporary, &path));
-    if written.is_err() {
-        // The error is already one; a file left behind is removed by the next try.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-}
-
-fn fill(mut file: File, like: &Path, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes)?;
-    match fs::metadata(like) {
-        Ok(old) => {
-            let new = file.metadata()?;
-            if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                fchown(&file, Some(old.uid()), Some(old.gid()))?;
-            }
-            file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => file.set_permissions(Permissions::from_mode(0o644))?,
-        Err(error) => return Err(error),
-    }
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::fs::Permissions;
     use std::net::Ipv6Addr;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use tempfile::TempDir;
 
     /// A folder with a white list of this text.

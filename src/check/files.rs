@@ -6,6 +6,7 @@ use nix::unistd::{AccessFlags, access};
 use tz::TimeZone;
 
 use super::{Finding, Level, Machine};
+use crate::durable::folder_of;
 use crate::logging::local_time;
 
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
@@ -21,13 +22,13 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
 
 /// Is appended to.
 fn log(file: &Path) -> Finding {
-    let result = if file.is_file() { writable(file) } else { takes_files(folder(file)) };
+    let result = if file.is_file() { writable(file) } else { takes_files(folder_of(file)) };
     finding("log", file, result, "set log.file to a file in a folder that is there and can be written")
 }
 
 /// Is made with its folder.
 fn journal(file: &Path) -> Finding {
-    let there = folder(file).ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let there = folder_of(file).ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let result = takes_files(there).and_then(|()| if file.is_file() { writable(file) } else { Ok(()) });
     let advice = "set state.file to a file that can be written: without it a restart forgets the blocks";
     finding("journal", file, result, advice)
@@ -36,7 +37,7 @@ fn journal(file: &Path) -> Finding {
 /// Is replaced by a new file of the same name, now and then, on a command of the console.
 fn replaced(what: &'static str, file: &Path, commands: &str) -> Finding {
     let advice = format!("make its folder, or give the right to write there: {commands} need it");
-    let finding = finding(what, file, takes_files(folder(file)), &advice);
+    let finding = finding(what, file, takes_files(folder_of(file)), &advice);
     // The daemon does without.
     if finding.level == Level::Fail { Finding { level: Level::Warn, ..finding } } else { finding }
 }
@@ -62,10 +63,6 @@ fn finding(what: &'static str, file: &Path, result: Result<(), String>, advice: 
         Ok(()) => Finding::ok(what, format!("{} can be written", file.display())),
         Err(why) => Finding::fail(what, format!("{} cannot be written: {why}", file.display()), advice),
     }
-}
-
-fn folder(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn takes_files(folder: &Path) -> Result<(), String> {

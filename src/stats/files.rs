@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::durable::folder_of;
+
 /// Bytes of one read, and the longest line: a longer one is none of ours.
 const PIECE: usize = 256 * 1024;
 
@@ -16,7 +18,7 @@ const PIECE: usize = 256 * 1024;
 /// If its folder cannot be read.
 pub(super) fn rotations(path: &Path) -> io::Result<Vec<PathBuf>> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Ok(vec![path.to_owned()]) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?.file_name();
