@@ -10,11 +10,11 @@
 mod asterisk;
 mod doors;
 mod files;
+mod listeners;
 mod login;
 mod netfilter;
 mod network;
 mod scope;
-mod sockets;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ use crate::failure::{Failure, print};
 use crate::protection::Protection;
 use crate::resolver;
 use asterisk::Settings;
-use sockets::Listener;
+use listeners::Listener;
 
 /// All is well.
 pub const OK: u8 = 0;
@@ -115,7 +115,7 @@ impl<'a> Machine<'a> {
             config,
             clock,
             settings: Settings::read(&options.asterisk),
-            listeners: sockets::listeners(),
+            listeners: listeners::listeners(),
             asterisk: resolver::addresses(&config.ami.host),
             protection,
         }

@@ -50,6 +50,7 @@ pub mod replay;
 pub mod resolver;
 pub mod serve;
 pub mod signals;
+mod sockets;
 pub mod stats;
 pub mod ticker;
 pub mod whitelist;

@@ -1,6 +1,6 @@
 //! What Asterisk lets strangers do that no blocker can make good.
 
-use super::sockets::Protocol;
+use super::listeners::Protocol;
 use super::{Finding, Machine};
 
 const AMI: &str = "AMI door";

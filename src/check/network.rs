@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nameindex;
 
-use super::sockets::Protocol;
+use super::listeners::Protocol;
 use super::{Finding, Machine};
 use crate::plain::Plain;
 use crate::protection::Protection;

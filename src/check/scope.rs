@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::ops::RangeInclusive;
 
-use super::sockets::Protocol;
+use super::listeners::Protocol;
 use super::{Finding, Machine};
 use crate::config::ScopeConfig;
 use crate::covered::{Covered, SIP};

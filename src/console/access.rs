@@ -2,16 +2,16 @@
 //! password.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::hint::black_box;
-use std::io::{self, BufRead, BufReader};
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 
 use crate::config::{Control, Secret};
+use crate::sockets::{self, canonical};
 
 /// What is to be done with a connection.
 #[derive(Clone, Debug)]
@@ -108,146 +108,24 @@ fn is_allowed(control: &Control, uid: Uid) -> bool {
 /// same socket has to be seen with the same user twice: a closing one does not stay alive for a second look.
 fn owner_of(peer: SocketAddr, ours: SocketAddr) -> io::Result<Option<Uid>> {
     const TRIES: u32 = 3;
+    let look_up = || sockets::find("tcp", |socket| socket.owner_between(peer, ours));
     for attempt in 0..TRIES {
         if attempt > 0 {
             thread::sleep(Duration::from_millis(30));
         }
-        if let Some(first) = look_up(peer, ours)? {
-            if look_up(peer, ours)?.as_ref() == Some(&first) {
-                return Ok(Some(Uid::from_raw(first.uid)));
+        if let Some((uid, inode)) = look_up()? {
+            if look_up()? == Some((uid, inode)) {
+                return Ok(Some(Uid::from_raw(uid)));
             }
         }
     }
     Ok(None)
-}
-
-/// IPv4 connections are in the IPv6 table when they were made through an IPv6 socket.
-fn look_up(peer: SocketAddr, ours: SocketAddr) -> io::Result<Option<Owner>> {
-    for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-        let file = match File::open(table) {
-            Ok(file) => file,
-            // A kernel without IPv6 has no such table.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => continue,
-            Err(error) => return Err(io::Error::new(error.kind(), format!("{table}: {error}"))),
-        };
-        if let Some(owner) = find(BufReader::new(file), peer, ours)? {
-            return Ok(Some(owner));
-        }
-    }
-    Ok(None)
-}
-
-/// Whose a socket is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Owner {
-    uid: u32,
-    inode: u64,
-}
-
-/// Looks for the socket with this local and this remote end in a table such as `/proc/net/tcp`.
-fn find(table: impl BufRead, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Owner>> {
-    for line in table.lines() {
-        if let Some((ends, owner)) = entry(&line?) {
-            if ends == (local, remote) && owner.inode != 0 {
-                return Ok(Some(owner));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// A line of the table; `None` for its heading, or what is not in the form that proc_net_tcp.rst of the kernel gives:
-/// `sl local_address rem_address st tx_queue:rx_queue tr:when retrnsmt uid timeout inode ...`.
-fn entry(line: &str) -> Option<((SocketAddr, SocketAddr), Owner)> {
-    let mut words = line.split_ascii_whitespace();
-    let local = end(words.nth(1)?)?;
-    let remote = end(words.next()?)?;
-    let uid = words.nth(4)?.parse().ok()?;
-    let inode = words.nth(1)?.parse().ok()?;
-    Some(((local, remote), Owner { uid, inode }))
-}
-
-/// `0100007F:1163`: the address as words of 32 bits in the byte order of the machine, then the port.
-pub(crate) fn end(text: &str) -> Option<SocketAddr> {
-    let (address, port) = text.split_once(':')?;
-    let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |at: usize| {
-        let digits = address.get(8 * at..8 * at + 8)?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
-    };
-    let ip = match address.len() {
-        8 => IpAddr::from(word(0)?),
-        32 => {
-            let mut octets = [0; 16];
-            for (at, four) in octets.chunks_exact_mut(4).enumerate() {
-                four.copy_from_slice(&word(at)?);
-            }
-            IpAddr::from(octets)
-        }
-        _ => return None,
-    };
-    Some(canonical(SocketAddr::new(ip, port)))
-}
-
-/// Without scope and flow of IPv6, and IPv4 as IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
-
-    /// As Linux writes it on a little-endian machine.
-    #[cfg(target_endian = "little")]
-    const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1163 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 20001 1 0000000000000000 100 0 0 10 0
-   1: 0100007F:1163 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 20002 1 0000000000000000 20 4 30 10 -1
-   2: 0100007F:C350 0100007F:1163 01 00000000:00000000 00:00000000 00000000  1000        0 20003 1 0000000000000000 20 4 30 10 -1
-   3: 0100007F:C351 0100007F:1163 06 00000000:00000000 03:00001770 00000000     0        0 0 3 0000000000000000
-   4: 0200007F:C350 0100007F:1163 01 00000000:00000000 00:00000000 00000000     0        0 20004 1 0000000000000000 20 4 30 10 -1
-";
-    #[cfg(target_endian = "little")]
-    const TCP6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0000000000000000FFFF00000100007F:C352 0000000000000000FFFF00000100007F:1163 01 00000000:00000000 00:00000000 00000000  1001        0 30001 1 0000000000000000 20 4 30 10 -1
-   1: 00000000000000000000000001000000:C353 00000000000000000000000001000000:1163 01 00000000:00000000 00:00000000 00000000  1002        0 30002 1 0000000000000000 20 4 30 10 -1
-   2: B80D01200000000000000000EFCDAB89:0050 00000000000000000000000001000000:1163 08 00000000:00000000 00:00000000 00000000  1003        0 30003 1 0000000000000000 20 4 30 10 -1
-";
-
-    #[cfg(target_endian = "little")]
-    fn uid_in(table: &str, local: &str, remote: &str) -> Option<u32> {
-        let ends = (local.parse().unwrap(), remote.parse().unwrap());
-        find(table.as_bytes(), ends.0, ends.1).unwrap().map(|owner| owner.uid)
-    }
-
-    #[test]
-    #[cfg(target_endian = "little")]
-    fn the_socket_with_exactly_these_ends_is_found() {
-        assert_eq!(uid_in(TCP, "127.0.0.1:50000", "127.0.0.1:4451"), Some(1000));
-        assert_eq!(uid_in(TCP, "127.0.0.2:50000", "127.0.0.1:4451"), Some(0));
-        assert_eq!(uid_in(TCP6, "127.0.0.1:50002", "127.0.0.1:4451"), Some(1001));
-        assert_eq!(uid_in(TCP6, "[::1]:50003", "[::1]:4451"), Some(1002));
-        assert_eq!(uid_in(TCP6, "[2001:db8::89ab:cdef]:80", "[::1]:4451"), Some(1003));
-    }
-
-    #[test]
-    #[cfg(target_endian = "little")]
-    fn no_other_socket_will_do() {
-        // Ours, the other way round, is root's; so would be a listening one and one that was closed.
-        assert_eq!(uid_in(TCP, "127.0.0.1:4451", "127.0.0.1:50001"), None);
-        assert_eq!(uid_in(TCP, "127.0.0.1:50000", "127.0.0.1:4452"), None);
-        assert_eq!(uid_in(TCP, "127.0.0.1:50001", "127.0.0.1:4451"), None, "closed: uid 0 means nothing");
-        assert_eq!(uid_in(TCP6, "127.0.0.1:50000", "127.0.0.1:4451"), None);
-    }
-
-    #[test]
-    fn what_is_not_a_line_of_the_table_is_passed_over() {
-        for line in ["", "sl", "0: x y", "0: 0100007F:1163 0100007F:ZZZZ 01 a b c 0 0 1", "0: 01:1 01:1 01 a b c 0 0 1"]
-        {
-            assert_eq!(entry(line), None, "{line}");
-        }
-    }
 
     #[test]
     fn the_kernel_knows_our_own_connections_until_they_are_closed() {

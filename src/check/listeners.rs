@@ -1,10 +1,10 @@
-//! Who waits for packets and connections on this machine, as the kernel tells in `/proc`.
+//! Who waits for packets and connections on this machine.
 
 use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 
-use crate::console::access::end;
+use crate::sockets;
 
 /// A protocol with ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,32 +32,20 @@ impl Listener {
 /// All of this network namespace.
 pub(super) fn listeners() -> Vec<Listener> {
     let programs = programs();
-    let tables = [("udp", Protocol::Udp), ("udp6", Protocol::Udp), ("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp)];
     let mut found = Vec::new();
-    for (table, protocol) in tables {
-        // A kernel without IPv6 has but two of them.
-        let text = fs::read_to_string(format!("/proc/self/net/{table}")).unwrap_or_default();
-        let sockets = text.lines().filter_map(|line| listening(line, protocol));
-        found.extend(sockets.map(|(address, inode)| {
-            let program = programs.get(&inode).cloned();
-            Listener { protocol, address, program }
-        }));
+    for (name, protocol, waits) in
+        [("udp", Protocol::Udp, sockets::UNCONNECTED), ("tcp", Protocol::Tcp, sockets::LISTEN)]
+    {
+        // Where the table cannot be read, nobody is seen to listen.
+        let _ = sockets::find(name, |socket| {
+            if socket.state == waits {
+                let program = programs.get(&socket.inode).cloned();
+                found.push(Listener { protocol, address: socket.local, program });
+            }
+            None::<()>
+        });
     }
     found
-}
-
-/// Local end and inode of a line of such a table, if it is of a socket that is not connected; the form is that of
-/// [`crate::console::access`].
-fn listening(line: &str, protocol: Protocol) -> Option<(SocketAddr, u64)> {
-    let mut words = line.split_ascii_whitespace();
-    let address = end(words.nth(1)?)?;
-    let state = words.nth(1)?;
-    let waits = match protocol {
-        Protocol::Udp => "07",
-        Protocol::Tcp => "0A",
-    };
-    let inode = words.nth(5)?.parse().ok()?;
-    (state == waits).then_some((address, inode))
 }
 
 /// The name of the program that holds each socket, by its inode.
