@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 ///
 /// Without a command it runs in the foreground and logs to the log file of its configuration.
 #[derive(Debug, Parser)]
-#[command(name = "sipban", version, disable_version_flag = true, args_conflicts_with_subcommands = false)]
+#[command(name = "sipban", version, disable_version_flag = true)]
 pub struct Cli {
     /// Configuration file
     #[arg(short, long, value_name = "FILE", default_value = "/etc/sipban.conf", global = true)]

@@ -333,7 +333,7 @@ mod tests {
     const SAMPLE: &str = include_str!("../conf/sipban.conf");
 
     /// The configuration file of the first release's documentation.
-    const SEED: &str = r#"   
+    const FIRST: &str = r#"   
        # SipBan Configuration File
 
        # Parameters to connect to Asterisk AMI
@@ -459,7 +459,7 @@ interval=20
         expected.firewall.iptables_path = Some("/sbin/".into());
         expected.firewall.ipset_path = Some("/sbin/".into());
         expected.firewall.rule = ["REJECT", "--reject-with", "icmp-port-unreachable"].map(str::to_owned).into();
-        assert_eq!(parse(SEED), Ok(expected));
+        assert_eq!(parse(FIRST), Ok(expected));
     }
 
     #[test]

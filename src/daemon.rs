@@ -13,9 +13,6 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 
-/// Where the pid file is unless told otherwise.
-pub const PID_FILE: &str = "/run/sipban.pid";
-
 /// Which of the two processes we are after [`detach`].
 #[derive(Debug)]
 pub enum Side {

@@ -139,7 +139,7 @@ impl Client {
 }
 
 #[test]
-fn the_dialogue_of_the_seed_is_kept_byte_for_byte() {
+fn the_dialogue_of_the_perl_program_is_kept_byte_for_byte() {
     let mut client = Client::connect(&open_with(obliging));
     client.expect(BANNER);
     client.dialogue("", "\r\n\r\nsipban>");

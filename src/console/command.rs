@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_said_in_the_words_of_the_seed() {
+    fn what_is_no_address_is_said_in_the_words_of_the_perl_program() {
         for line in
             ["block nonsense", "block 1.2.3", "unblock 1.2.3.4.5", "why 1.2.3.4/33", "wl add 1.2.3", "wl add a#b"]
         {

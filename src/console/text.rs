@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_answered_in_the_words_of_the_seed() {
+    fn orders_are_answered_in_the_words_of_the_perl_program() {
         let (one, wide) = (net("192.0.2.7/32"), net("192.0.2.0/24"));
         assert_page(Reply::Blocked(one), true, &["192.0.2.7 block"]);
         assert_page(Reply::AlreadyBlocked { net: one, by: one }, false, &["192.0.2.7 previously blocked"]);
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn ping_and_uptime_read_like_the_seed() {
+    fn ping_and_uptime_read_as_in_the_perl_program() {
         assert_page(Reply::PingSent, true, &["Ping sent"]);
         assert_page(Reply::Pong(0.44), true, &["Pong received in 0.4 ms"]);
         assert_page(Reply::Pong(123.4), true, &["Pong received in 123 ms"]);

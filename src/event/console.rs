@@ -154,13 +154,13 @@ pub struct Status {
     pub version: &'static str,
     /// Seconds since start.
     pub uptime: u64,
-    /// `up since ...` or `down since ...: why`, with the moment of the change.
+    /// The connection to Asterisk.
     pub ami: AmiStatus,
     /// Moment of the last security event, if any.
     pub last_event: Option<UnixTime>,
     /// Security events since start.
     pub events: u64,
-    /// Frames that were damaged, tampered with or too long since start.
+    /// Those of them that somebody wrote lines into, or made too long to read.
     pub tampered: u64,
     /// Blocks made since start.
     pub blocks_made: u64,

@@ -11,9 +11,6 @@ use crate::event::{AmiState, AmiStatus, Reason, Top};
 /// Most addresses whose blocks are counted one by one.
 const MAX_COUNTED: usize = 16_384;
 
-/// State of a connection that nobody has tried to make.
-const NOT_TRIED: &str = "not tried yet";
-
 /// Rows of `top`.
 const TOP: usize = 20;
 
@@ -32,6 +29,9 @@ pub struct Stats {
     pub ami: AmiStatus,
     /// Text and time of the last repair.
     pub last_repair: Option<(UnixTime, String)>,
+    /// Whether Asterisk was tried.
+    ami_tried: bool,
+    /// When the rules were last found or made as they should be.
     intact: UnixTime,
     by_net: HashMap<IpNet, u64>,
     by_reason: HashMap<Reason, u64>,
@@ -45,8 +45,9 @@ impl Stats {
             tampered: 0,
             last_event: None,
             blocks: 0,
-            ami: AmiStatus { up: false, since: now, text: NOT_TRIED.into() },
+            ami: AmiStatus { up: false, since: now, text: "not tried yet".into() },
             last_repair: None,
+            ami_tried: false,
             intact: now,
             by_net: HashMap::new(),
             by_reason: HashMap::new(),
@@ -88,7 +89,7 @@ impl Stats {
 
     /// Whether Asterisk has not been tried yet.
     pub fn ami_is_new(&self) -> bool {
-        self.ami.text == NOT_TRIED
+        !self.ami_tried
     }
 
     /// Takes in the connection's state; returns it if the log should tell.
@@ -102,6 +103,7 @@ impl Stats {
         if up != self.ami.up {
             self.ami.since = now;
         }
+        self.ami_tried = true;
         self.ami.up = up;
         self.ami.text = text;
         news.then_some(state)
