@@ -22,35 +22,50 @@ const MAX_LEARNED: usize = 16;
 pub struct Covered {
     config: ScopeConfig,
     learned: Vec<Port>,
-    /// How many of the learned ports the firewall knows of, and how many the journal.
-    enforced: usize,
+    /// How many of the learned ports the firewall was told of, and how many the journal.
+    asked: usize,
     written: usize,
+    /// Whether the firewall refused them.
+    refused: bool,
 }
 
 impl Covered {
     /// What the configuration says, and the ports an earlier process learned.
     pub fn new(config: ScopeConfig, learned: impl IntoIterator<Item = Port>) -> Covered {
-        let mut covered = Covered { config, learned: Vec::new(), enforced: 0, written: 0 };
+        let mut covered = Covered { config, learned: Vec::new(), asked: 0, written: 0, refused: false };
         learned.into_iter().for_each(|port| covered.add(port));
-        covered.enforced = covered.learned.len();
+        covered.asked = covered.learned.len();
         covered.written = covered.learned.len();
         covered
     }
 
     /// An attack came in here. Only Asterisk writes this address into an event.
     pub fn learn(&mut self, local: Endpoint) {
-        match local.transport {
-            Transport::Udp => self.add(Port::Udp(local.port)),
-            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => self.add(Port::Tcp(local.port)),
-            Transport::Unknown => {}
-        }
+        port_of(local).into_iter().for_each(|port| self.add(port));
+    }
+
+    /// Whether an attack that came in here would make the scope grow.
+    pub fn would_grow(&self, local: Endpoint) -> bool {
+        self.config == ScopeConfig::Auto && port_of(local).is_some_and(|port| self.is_new(port))
     }
 
     /// The scope, if it has grown since last asked.
     pub fn newly_covered(&mut self) -> Option<Scope> {
-        let grown = self.enforced < self.learned.len() && self.config == ScopeConfig::Auto;
-        self.enforced = self.learned.len();
+        let grown = self.asked < self.learned.len() && self.config == ScopeConfig::Auto;
+        self.asked = self.learned.len();
         grown.then(|| self.scope())
+    }
+
+    /// The firewall did not take what was asked for last.
+    pub fn refused(&mut self) {
+        self.refused = true;
+    }
+
+    /// What the firewall refused is to be asked for again.
+    pub fn ask_again(&mut self) {
+        if std::mem::take(&mut self.refused) {
+            self.asked = 0;
+        }
     }
 
     /// Learned ports that are not in the journal yet.
@@ -86,15 +101,19 @@ impl Covered {
     /// Another configuration holds from now on.
     pub fn reconfigure(&mut self, config: ScopeConfig) {
         self.config = config;
-        self.enforced = self.learned.len();
+        self.asked = self.learned.len();
     }
 
     fn add(&mut self, port: Port) {
-        let (Port::Udp(number) | Port::Tcp(number)) = port;
-        let known = SIP.contains(&number) || number == 0 || self.learned.contains(&port);
-        if !known && self.learned.len() < MAX_LEARNED {
+        if self.is_new(port) {
             self.learned.push(port);
         }
+    }
+
+    fn is_new(&self, port: Port) -> bool {
+        let (Port::Udp(number) | Port::Tcp(number)) = port;
+        let known = SIP.contains(&number) || number == 0 || self.learned.contains(&port);
+        !known && self.learned.len() < MAX_LEARNED
     }
 }
 
@@ -109,6 +128,14 @@ impl fmt::Display for Covered {
             Scope::Match(words) => f.write_str(&words.join(" ")),
             Scope::Ports { udp, tcp } => write!(f, "UDP {}; TCP {}", list(&udp), list(&tcp)),
         }
+    }
+}
+
+fn port_of(local: Endpoint) -> Option<Port> {
+    match local.transport {
+        Transport::Udp => Some(Port::Udp(local.port)),
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => Some(Port::Tcp(local.port)),
+        Transport::Unknown => None,
     }
 }
 

@@ -158,7 +158,9 @@ impl Owner {
     fn hear(&mut self, event: &SecurityEvent, now: Now, plan: &mut Plan) {
         self.stats.heard(event, now.wall);
         let source = IpNet::from(event.source());
-        if self.book.covering(&source).is_some() || plan.add.covering(&source).is_some() {
+        // What a blocked address sends to a port that does not lead through the chain still arrives.
+        let is_blocked = self.book.covering(&source).is_some() || plan.add.covering(&source).is_some();
+        if is_blocked && !self.covered.would_grow(event.local) {
             return;
         }
         let verdict = judge(&mut self.evidence, &self.policy, now, event);
@@ -172,7 +174,9 @@ impl Owner {
                 if let Some(local) = local {
                     self.covered.learn(local);
                 }
-                plan.add.insert(source, Block { since: now.wall, end: now.wall + self.config.ban, reason });
+                if self.book.covering(&source).is_none() && plan.add.covering(&source).is_none() {
+                    plan.add.insert(source, Block { since: now.wall, end: now.wall + self.config.ban, reason });
+                }
             }
             Verdict::Protected { address, reason } => {
                 let what = self.protection.label(&IpNet::from(address)).unwrap_or_else(|| "own address".into());
@@ -197,6 +201,7 @@ impl Owner {
             }
         }
         if now.monotonic >= self.next_verify {
+            self.covered.ask_again();
             self.verify(now);
         }
         if passed(self.tidied, now) >= TIDY {
@@ -214,11 +219,13 @@ impl Owner {
 
     /// Enforce, commit, tell.
     fn carry_out(&mut self, plan: Plan, now: Now) -> Vec<IpNet> {
+        self.cover(now);
+        let mut records: Vec<Record> = self.covered.take_new().map(Record::Port).collect();
         let logins = self.evidence.take_newly_trusted();
-        if plan.is_empty() && logins.is_empty() {
+        records.extend(logins.into_iter().map(|(address, at)| Record::Trust(address, at)));
+        if plan.is_empty() && records.is_empty() {
             return Vec::new();
         }
-        self.cover(now);
         let change = Change {
             add: plan.add.by_end().map(|(net, block)| (net, block.end)).collect(),
             remove: plan.remove.iter().map(|(net, _)| *net).collect(),
@@ -226,8 +233,6 @@ impl Owner {
         let refusals = if plan.is_empty() { Vec::new() } else { self.firewall.apply(&self.book, &change, now.wall) };
         let refused: std::collections::HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
 
-        let mut records: Vec<Record> = logins.into_iter().map(|(address, at)| Record::Trust(address, at)).collect();
-        records.extend(self.covered.take_new().map(Record::Port));
         let mut told = Vec::new();
         for (net, why) in plan.remove.into_iter().filter(|(net, _)| !refused.contains(net)) {
             if self.book.remove(&net).is_some() {
@@ -264,6 +269,7 @@ impl Owner {
         match self.firewall.set_scope(scope) {
             Ok(()) => info!("SCOPE => {}", self.covered),
             Err(why) => {
+                self.covered.refused();
                 let text = format!("ERROR => cannot lead {} through the chain: {why}", self.covered);
                 self.say_once(&text, now, |text| error!("{text}"));
             }

@@ -65,7 +65,14 @@ impl Machine {
 
 /// A firewall that stays when the owner goes.
 #[derive(Clone, Default)]
-struct Kernel(Arc<Mutex<DryRun>>);
+struct Kernel(Arc<Mutex<DryRun>>, Arc<Mutex<Lead>>);
+
+/// What it was told to lead through the chain last, and whether it takes that.
+#[derive(Default)]
+struct Lead {
+    scope: Option<Scope>,
+    refuses: bool,
+}
 
 impl Kernel {
     fn refuse(&self, nets: &[&str]) {
@@ -83,11 +90,11 @@ impl Firewall for Kernel {
     fn verify(&mut self, book: &Book, now: UnixTime) -> Result<Option<String>, Error> {
         self.0.lock().unwrap().verify(book, now)
     }
-    fn set_scope(&mut self, _: Scope) -> Result<(), Error> {
-        Ok(())
+    fn set_scope(&mut self, scope: Scope) -> Result<(), Error> {
+        self.1.lock().unwrap().set(scope)
     }
-    fn reconfigure(&mut self, _: &FirewallConfig, _: Scope, _: &Book, _: UnixTime) -> Result<(), Error> {
-        Ok(())
+    fn reconfigure(&mut self, _: &FirewallConfig, scope: Scope, _: &Book, _: UnixTime) -> Result<(), Error> {
+        self.1.lock().unwrap().set(scope)
     }
     fn packets(&mut self, _: &IpNet) -> Option<u64> {
         None
@@ -97,6 +104,16 @@ impl Firewall for Kernel {
     }
     fn describe(&self) -> String {
         "a test's".into()
+    }
+}
+
+impl Lead {
+    fn set(&mut self, scope: Scope) -> Result<(), Error> {
+        if self.refuses {
+            return Err(Error("a test".into()));
+        }
+        self.scope = Some(scope);
+        Ok(())
     }
 }
 
@@ -110,8 +127,11 @@ fn attack(from: &str) -> Event {
 }
 
 fn security(kind: Kind, from: &str) -> Event {
-    let endpoint =
-        |address: &str| Endpoint { address: address.parse().unwrap(), transport: Transport::Udp, port: 5060 };
+    security_on(5060, kind, from)
+}
+
+fn security_on(port: u16, kind: Kind, from: &str) -> Event {
+    let endpoint = |address: &str| Endpoint { address: address.parse().unwrap(), transport: Transport::Udp, port };
     Event::Security(vec![SecurityEvent {
         kind,
         service: Service::Pjsip,
@@ -312,4 +332,39 @@ fn a_configuration_that_does_not_parse_leaves_the_old_one_in_force() {
     reload(&mut owner, &file("unknown_acount = 9"));
     owner.turn(vec![attack("203.0.113.7")]);
     assert!(machine.holds("203.0.113.7"));
+}
+
+fn udp(ports: &[(u16, u16)]) -> Option<Scope> {
+    Some(Scope::Ports { udp: ports.into(), tcp: vec![(5060, 5061)] })
+}
+
+#[test]
+fn a_blocked_address_is_blocked_on_the_other_port_it_attacks_too() {
+    let machine = Machine::new();
+    let scope = || machine.kernel.1.lock().unwrap().scope.clone();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    let end = owner.blocks().next().unwrap().1.end;
+    machine.pass(&mut owner, 9);
+    owner.turn(vec![security_on(5080, Kind::ChallengeSent, "203.0.113.7")]);
+    assert_eq!(scope(), None);
+    owner.turn(vec![security_on(5080, Kind::InvalidAccountId, "203.0.113.7")]);
+    assert_eq!(scope(), udp(&[(5060, 5061), (5080, 5080)]));
+    assert_eq!(owner.blocks().map(|(_, block)| block.end).collect::<Vec<_>>(), [end]);
+    assert_eq!(owner.stats.blocks, 1);
+    drop(owner);
+    let owner = machine.start();
+    assert_eq!(owner.covered.to_string(), "UDP 5060-5061, 5080; TCP 5060-5061");
+}
+
+#[test]
+fn a_port_that_the_kernel_did_not_lead_through_the_chain_is_tried_again() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    machine.kernel.1.lock().unwrap().refuses = true;
+    owner.turn(vec![security_on(5080, Kind::InvalidAccountId, "203.0.113.7")]);
+    machine.kernel.1.lock().unwrap().refuses = false;
+    let verify = owner.config.firewall.verify;
+    machine.pass(&mut owner, verify);
+    assert_eq!(machine.kernel.1.lock().unwrap().scope, udp(&[(5060, 5061), (5080, 5080)]));
 }
