@@ -1,6 +1,6 @@
 //! Start-up, which brings journal and kernel together, and reload.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -16,7 +16,7 @@ use crate::daemon;
 use crate::event::Reason;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::{Change, Entry, Error, Firewall, Scope};
-use crate::journal::{Journal, Recovered};
+use crate::journal::{Journal, Record, Recovered};
 use crate::judge::{Evidence, Policy};
 use crate::logging::{LogHandle, Repeats};
 use crate::plain::Plain;
@@ -89,7 +89,8 @@ impl Owner {
             journal,
             resolver,
         };
-        owner.evidence.restore_trust(recovered.trust);
+        // A login in the future was before the clock was set back: it must not be trusted until then.
+        owner.evidence.restore_trust(recovered.trust.into_iter().map(|(address, at)| (address, at.min(now.wall))));
         owner.read_white_list();
         let in_force = owner.firewall.set_up(now.wall)?;
         info!("FIREWALL => {}; through it goes {}", owner.firewall.describe(), owner.covered);
@@ -101,7 +102,7 @@ impl Owner {
     fn reconcile(&mut self, in_force: &[Entry], recovered: Vec<(IpNet, Block)>, now: Now) {
         let mut wanted: HashMap<IpNet, Block> =
             recovered.into_iter().map(|(net, block)| (net, within_reason(block, now))).collect();
-        let mut change = Change::default();
+        let mut plan = Plan::default();
         let mut adopted = 0;
         for entry in in_force {
             // A rule has no end of its own: one that the journal does not know lasts as long as a new one.
@@ -111,37 +112,58 @@ impl Owner {
                 reason: Reason::Adopted,
             };
             let block = wanted.remove(&entry.net).unwrap_or(unknown);
-            if block.end <= now.wall || self.policy.protected.meets(&entry.net) {
-                change.remove.push(entry.net);
-            } else {
-                adopted += 1;
-            }
             self.book.insert(entry.net, block);
+            match self.why_over(&entry.net, &block, now) {
+                Some(why) => plan.remove.push((entry.net, why)),
+                None => adopted += 1,
+            }
         }
         let mut missing = Book::default();
+        let mut gone = Vec::new();
         for (net, block) in wanted {
-            if block.end > now.wall && !self.policy.protected.meets(&net) {
-                missing.insert(net, block);
-                change.add.push((net, block.end));
+            match self.why_over(&net, &block, now) {
+                Some(_) => gone.push(Record::Unblock(net)),
+                None => missing.insert(net, block),
             }
         }
-        let refused = self.firewall.apply(&self.book, &change, now.wall);
-        for net in change.remove {
-            self.book.remove(&net);
+        let change = Change {
+            add: missing.by_end().map(|(net, block)| (net, block.end)).collect(),
+            remove: plan.remove.iter().map(|(net, _)| *net).collect(),
+        };
+        let refusals = self.firewall.apply(&self.book, &change, now.wall);
+        let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
+        for refusal in &refusals {
+            let what = if missing.get(&refusal.net).is_some() { "not blocked" } else { "still blocked" };
+            let text = format!("ERROR => {} is {what}, to be tried again: {}", Plain(refusal.net), refusal.why);
+            self.say_once(&text, now, |text| error!("{text}"));
         }
-        for (net, block) in missing.by_end() {
-            match refused.iter().find(|refusal| refusal.net == net) {
-                None => self.book.insert(net, block),
-                Some(refusal) => {
-                    error!("ERROR => {} is not blocked, to be tried again: {}", Plain(net), refusal.why);
-                    self.refused.insert(net, block);
+        for (net, why) in plan.remove {
+            match self.book.remove(&net) {
+                // It is due, and so tried again with the next tick.
+                Some(block) if refused.contains(&net) => self.book.insert(net, Block { end: now.wall, ..block }),
+                _ => {
+                    gone.push(Record::Unblock(net));
+                    info!("UNBLOCK => {} ({why})", Plain(net));
                 }
             }
         }
+        for (net, block) in missing.by_end() {
+            if refused.contains(&net) { self.refused.insert(net, block) } else { self.book.insert(net, block) }
+        }
+        self.write_journal(&gone, now);
         if !self.book.is_empty() {
             info!("FIREWALL => {} blocks in force, {adopted} of them found there", self.book.len());
         }
         self.rewrite_journal(now);
+    }
+
+    /// Why a block found at start does not go on, if it does not.
+    fn why_over(&self, net: &IpNet, block: &Block, now: Now) -> Option<&'static str> {
+        if block.end <= now.wall {
+            Some("Timeout Unblock")
+        } else {
+            self.policy.protected.meets(net).then_some("White List")
+        }
     }
 
     /// SIGHUP: everything that can change without a restart does; no block is lost.

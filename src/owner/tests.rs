@@ -368,3 +368,71 @@ fn a_port_that_the_kernel_did_not_lead_through_the_chain_is_tried_again() {
     machine.pass(&mut owner, verify);
     assert_eq!(machine.kernel.1.lock().unwrap().scope, udp(&[(5060, 5061), (5080, 5080)]));
 }
+
+#[test]
+fn a_reload_leaves_alone_what_needs_a_restart_and_tries_again_what_was_refused() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    let path = |name: &str| -> String { Path::display(&machine.folder.path().join(name)).to_string() };
+    let [list, log] = [path("wl"), path("log")];
+    let text = format!(
+        "[ami]\nuser = a\npass = b\n[iptables]\nchain = other\nscope = \"\"\nwhite_list = {list}\n\
+         [log]\nfile = {log}\nlevel = error\n"
+    );
+    fs::write(owner.config_file.clone(), text).unwrap();
+    machine.kernel.1.lock().unwrap().refuses = true;
+    owner.turn(vec![Event::Reload]);
+    assert_eq!(owner.covered.scope(), udp(&[(5060, 5061)]).unwrap());
+    machine.kernel.1.lock().unwrap().refuses = false;
+    owner.turn(vec![Event::Reload]);
+    assert_eq!(machine.kernel.1.lock().unwrap().scope, Some(Scope::All));
+    assert_eq!(owner.covered.scope(), Scope::All);
+    assert_eq!(owner.config.firewall.chain, "sipban-udp");
+}
+
+#[test]
+fn a_login_from_before_the_clock_was_set_back_is_not_trusted_for_longer() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![security(Kind::SuccessfulAuth { using_password: true }, "203.0.113.7")]);
+    drop(owner);
+    machine.clock.set(machine.clock.now() - 365 * DAY as i64 * 1000);
+    let mut owner = machine.start();
+    machine.pass(&mut owner, DAY);
+    owner.turn(vec![attack("203.0.113.7")]);
+    assert!(machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn who_was_freed_at_start_stays_free_when_he_leaves_the_white_list() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    let (sender, inbox) = bounded(1);
+    sender.send(Event::Shutdown).unwrap();
+    owner.run(&inbox);
+    machine.white_list("203.0.113.7\n");
+    drop(machine.start());
+    machine.white_list("");
+    let _owner = machine.start();
+    assert!(!machine.holds("203.0.113.7") && machine.holds("203.0.113.8"));
+}
+
+#[test]
+fn what_the_kernel_did_not_free_at_start_is_tried_again() {
+    let machine = Machine::new();
+    drop({
+        let mut owner = machine.start();
+        owner.turn(vec![attack("203.0.113.7")]);
+        owner
+    });
+    machine.white_list("203.0.113.7\n");
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    let mut owner = machine.start();
+    assert!(machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 1);
+    machine.kernel.refuse(&[]);
+    machine.pass(&mut owner, 1);
+    assert!(!machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 0);
+}
