@@ -100,6 +100,19 @@ impl Book {
     }
 }
 
+/// Whether a network is wider than anybody would block on purpose: beyond this it is a slip of the finger.
+pub fn is_too_wide(net: &IpNet) -> bool {
+    net.prefix_len() < widest(net)
+}
+
+/// The shortest prefix of a network of this kind that can be blocked.
+pub fn widest(net: &IpNet) -> u8 {
+    match net {
+        IpNet::V4(_) => 8,
+        IpNet::V6(_) => 16,
+    }
+}
+
 fn family(net: &IpNet) -> usize {
     match net {
         IpNet::V4(_) => 0,

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::book::is_too_wide;
 use crate::clock::UnixTime;
 use crate::durable;
 use crate::event::{BlockLine, Reason};
@@ -47,6 +48,9 @@ pub const MOST_PROBLEMS: usize = 20;
 
 /// Longest line looked at, in bytes. The longest line of ours has about 80.
 const LONGEST_LINE: u64 = 1024;
+
+/// No block ends so many seconds after one made now: ten years. A time in milliseconds would be for ever.
+const FARTHEST: u64 = 315_360_000;
 
 /// Writes a dump readable by its owner alone. It is there as a whole, and on the disk, or not at all.
 ///
@@ -108,10 +112,16 @@ fn parse_line(line: &str, unless_told: UnixTime) -> Result<BlockLine, &'static s
     let mut fields = line.split(',').map(str::trim);
     let address = fields.next().unwrap_or_default();
     let Plain(net) = address.parse().map_err(|()| "no address or network")?;
+    if is_too_wide(&net) {
+        return Err("the network is too wide to block");
+    }
     let end = match fields.next() {
         None => unless_told,
         Some(time) => UnixTime(time.parse().map_err(|_| "the end is no unix time")?),
     };
+    if end.since(unless_told) > FARTHEST {
+        return Err("the end is too far in the future");
+    }
     let reason = fields.next().and_then(|reason| reason.parse().ok()).unwrap_or(Reason::Adopted);
     Ok(BlockLine { net, end, reason })
 }
@@ -160,6 +170,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_console_would_not_block_is_not_restored() {
+        let text = "8000::/1,7\n128.0.0.0/1,7\n192.0.2.1,1560427315000\n::ffff:192.0.2.2,7\n10.0.0.0/8,2000000001\n";
+        let dump = parse(text.as_bytes(), LATER).unwrap();
+        let expected = [block("192.0.2.2/32", 7, Reason::Adopted), block("10.0.0.0/8", LATER.0 + 1, Reason::Adopted)];
+        assert_eq!(dump.blocks, expected);
+        assert_eq!(
+            dump.problems,
+            [
+                r#"line 1: "8000::/1,7": the network is too wide to block"#,
+                r#"line 2: "128.0.0.0/1,7": the network is too wide to block"#,
+                r#"line 3: "192.0.2.1,1560427315000": the end is too far in the future"#,
+            ]
+        );
+    }
+
+    #[test]
     fn a_file_that_is_no_dump_gives_a_bounded_number_of_problems() {
         let dump = parse("nonsense\n".repeat(10_000).as_bytes(), LATER).unwrap();
         assert_eq!(dump.problems.len(), MOST_PROBLEMS + 1);
@@ -192,10 +218,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
-            blocks in proptest::collection::vec((any::<IpAddr>(), 0u8..=32, any::<u64>(), 0..Reason::ALL.len()), 0..30),
+            blocks in proptest::collection::vec((any::<IpAddr>(), 16u8..=32, ..=LATER.0, 0..Reason::ALL.len()), 0..30),
         ) {
             let blocks: Vec<BlockLine> = blocks.into_iter().map(|(address, len, end, reason)| BlockLine {
-                net: IpNet::new(address, len).unwrap().trunc(), end: UnixTime(end), reason: Reason::ALL[reason],
+                net: format!("{address}/{len}").parse::<Plain>().unwrap().0, end: UnixTime(end), reason: Reason::ALL[reason],
             }).collect();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("dump");

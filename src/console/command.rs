@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::book::{is_too_wide, widest};
 use crate::config;
 use crate::console::text;
 use crate::event::Request;
@@ -41,10 +42,6 @@ pub enum Command {
 
 /// Longest block in seconds: what a kernel set can count.
 const MAX_SECONDS: u64 = config::SET_TIMEOUT_MAX;
-
-/// The widest networks that can be blocked: beyond these it is a slip of the finger.
-const WIDEST_V4: u8 = 8;
-const WIDEST_V6: u8 = 16;
 
 /// Reads a line. Commands may be written in any case, with any number of spaces, and `--json` anywhere.
 ///
@@ -108,12 +105,8 @@ fn white_list(action: &str, words: &[&str]) -> Result<Request, String> {
 
 fn blockable(word: &str) -> Result<IpNet, String> {
     let net = network(word)?;
-    let widest = match net {
-        IpNet::V4(_) => WIDEST_V4,
-        IpNet::V6(_) => WIDEST_V6,
-    };
-    if net.prefix_len() < widest {
-        return Err(format!("{net} is too wide to block: the widest network is a /{widest}"));
+    if is_too_wide(&net) {
+        return Err(format!("{net} is too wide to block: the widest network is a /{}", widest(&net)));
     }
     Ok(net)
 }
@@ -288,10 +281,10 @@ mod tests {
             let line = format!("block {}/{prefix}", std::net::Ipv4Addr::from(bits));
             match parse(&line) {
                 Ok(Command::Ask { request: Request::Block(net, None), .. }) => {
-                    prop_assert!(prefix >= WIDEST_V4);
+                    prop_assert!(prefix >= 8);
                     prop_assert_eq!(net, net.trunc());
                 }
-                Err(_) => prop_assert!(prefix < WIDEST_V4),
+                Err(_) => prop_assert!(prefix < 8),
                 other => prop_assert!(false, "{:?}", other),
             }
         }
