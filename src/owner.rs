@@ -131,7 +131,7 @@ impl Owner {
                     self.awaiting_pong.drain(..).for_each(|session| send(&session, pong.clone()));
                 }
                 Event::Resolved(names) => {
-                    self.protection.resolved(names);
+                    self.protection.resolved(names).iter().for_each(|news| warn!("WHITE LIST => {news}"));
                     self.protect(&mut plan);
                 }
                 Event::Tick => self.tick(now, &mut plan),

@@ -1,6 +1,6 @@
 //! Who is never blocked: the white list, loopback, this machine's addresses, the AMI host.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -19,6 +19,8 @@ pub struct Protection {
     ami_host: String,
     /// Addresses behind host names, as last resolved.
     names: HashMap<String, Vec<IpAddr>>,
+    /// Names that could not be resolved last.
+    not_found: BTreeSet<String>,
     /// Addresses of this machine's interfaces.
     machine: Vec<IpAddr>,
 }
@@ -72,11 +74,24 @@ impl Protection {
         listed.chain(ami).collect()
     }
 
-    /// Takes in what names were resolved to. A name that could not be resolved keeps its addresses.
-    pub fn resolved(&mut self, names: Vec<(String, Vec<IpAddr>)>) {
+    /// Takes in what names were resolved to. A name that could not be resolved keeps its addresses. Returns what is
+    /// new about that, in words.
+    pub fn resolved(&mut self, names: Vec<(String, Vec<IpAddr>)>) -> Vec<String> {
+        let mut news = Vec::new();
+        let not_found = names.iter().filter(|(_, addresses)| addresses.is_empty());
+        let not_found: BTreeSet<String> = not_found.map(|(name, _)| name.clone()).collect();
+        for name in not_found.difference(&self.not_found) {
+            let so = if self.names.contains_key(name) { "its last addresses stay protected" } else { "not protected" };
+            news.push(format!("{name} cannot be resolved: {so}"));
+        }
+        for name in self.not_found.difference(&not_found).filter(|name| self.names().contains(name)) {
+            news.push(format!("{name} is resolved now"));
+        }
+        self.not_found = not_found;
         self.names.extend(names.into_iter().filter(|(_, addresses)| !addresses.is_empty()));
         let wanted = self.names();
         self.names.retain(|name, _| wanted.contains(name));
+        news
     }
 
     /// Looks at this machine's addresses; true if they have changed.

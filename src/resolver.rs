@@ -12,6 +12,10 @@ use crate::event::Event;
 /// Time between two look-ups of the same names: dynamic addresses change a few times a day.
 const EVERY: Duration = Duration::from_secs(300);
 
+/// After a look-up that failed, first so soon, then twice as late each time: at boot the network comes after us, and
+/// until then nobody knows whom to protect.
+const SOON: Duration = Duration::from_secs(5);
+
 /// The resolver's thread.
 #[derive(Clone, Debug)]
 pub struct Resolver {
@@ -38,19 +42,30 @@ impl Resolver {
 
 fn keep_resolving(orders: &Receiver<Vec<String>>, inbox: &Sender<Event>) {
     let mut names = Vec::new();
+    let mut failures: u32 = 0;
     loop {
-        match orders.recv_timeout(EVERY) {
-            Ok(new) => names = new,
+        match orders.recv_timeout(pause(failures)) {
+            Ok(new) => (names, failures) = (new, 0),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         if names.is_empty() {
             continue;
         }
-        let resolved = names.iter().map(|name| (name.clone(), addresses(name))).collect();
+        let resolved: Vec<_> = names.iter().map(|name| (name.clone(), addresses(name))).collect();
+        let all_found = resolved.iter().all(|(_, addresses)| !addresses.is_empty());
+        failures = if all_found { 0 } else { failures.saturating_add(1) };
         if inbox.send(Event::Resolved(resolved)).is_err() {
             return;
         }
+    }
+}
+
+/// Time to the next look-up after so many in a row that did not find everything.
+fn pause(failures: u32) -> Duration {
+    match failures {
+        0 => EVERY,
+        _ => SOON.saturating_mul(2_u32.saturating_pow(failures - 1)).min(EVERY),
     }
 }
 
@@ -58,4 +73,16 @@ fn keep_resolving(orders: &Receiver<Vec<String>>, inbox: &Sender<Event>) {
 pub(crate) fn addresses(name: &str) -> Vec<IpAddr> {
     let found = (name, 0).to_socket_addrs();
     found.map_or_else(|_| Vec::new(), |found| found.map(|address| address.ip().to_canonical()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_found_is_looked_up_again_soon_and_then_less_and_less_often() {
+        let pauses: Vec<u64> = (0..10).map(|failures| pause(failures).as_secs()).collect();
+        assert_eq!(pauses, [300, 5, 10, 20, 40, 80, 160, 300, 300, 300]);
+        assert_eq!(pause(u32::MAX), EVERY);
+    }
 }

@@ -67,7 +67,7 @@ pub(super) fn white_list(machine: &Machine) -> Vec<Finding> {
         let text = format!("{name} stands for no address now, so it protects nobody");
         findings.push(Finding::warn(WHITE_LIST, text, "see that it is spelt right and that names are resolved here"));
     }
-    protection.resolved(resolved.into_iter().map(|(addresses, name)| (name, addresses)).collect());
+    let _ = protection.resolved(resolved.into_iter().map(|(addresses, name)| (name, addresses)).collect());
 
     let protected = protection.allowlist();
     let add = |what: IpNet| format!("if you trust it: echo {} >>{file}", Plain(what));

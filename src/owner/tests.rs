@@ -436,3 +436,19 @@ fn what_the_kernel_did_not_free_at_start_is_tried_again() {
     assert!(!machine.holds("203.0.113.7"));
     assert_eq!(owner.blocks().count(), 0);
 }
+
+#[test]
+fn a_name_that_cannot_be_resolved_is_told_once_and_keeps_its_addresses() {
+    let machine = Machine::new();
+    machine.white_list("sip.example.com\n");
+    let mut owner = machine.start();
+    let mut resolve = |addresses: &[&str]| {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        owner.protection.resolved(vec![("sip.example.com".into(), addresses)])
+    };
+    assert_eq!(resolve(&[]), ["sip.example.com cannot be resolved: not protected"]);
+    assert_eq!(resolve(&[]), [""; 0]);
+    assert_eq!(resolve(&["192.0.2.7"]), ["sip.example.com is resolved now"]);
+    assert_eq!(resolve(&[]), ["sip.example.com cannot be resolved: its last addresses stay protected"]);
+    assert!(owner.protection.label(&"192.0.2.7/32".parse().unwrap()).is_some());
+}
