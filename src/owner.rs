@@ -406,6 +406,8 @@ impl Owner {
             info!("{text}");
         }
         match self.config.on_stop {
+            // A dry run, or a recorded stream: there is nothing to leave or to remove.
+            _ if self.journal.is_none() => {}
             OnStop::Keep => info!("CHAIN => {} left in force", self.config.firewall.chain),
             OnStop::Clear => match self.firewall.tear_down() {
                 Ok(()) => info!("CHAIN => {} removed", self.config.firewall.chain),

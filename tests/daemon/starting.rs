@@ -200,6 +200,7 @@ fn a_dry_run_judges_and_touches_no_rule_even_beside_a_daemon() {
         assert!(!lab.path("state/bans").exists() && !lab.path("log").exists());
         lab.stop();
         assert!(lab.chain("iptables").is_err());
+        assert!(!lab.text("stdout").contains("CHAIN"), "{}", lab.text("stdout"));
     });
 }
 
