@@ -79,20 +79,27 @@ impl Clock {
             }
             Source::Recorded(recorded) => {
                 let passed = Duration::from_millis(recorded.now().max(0).unsigned_abs());
-                Now { wall: UnixTime(passed.as_secs()), monotonic: passed }
+                let wall = UnixTime(passed.as_secs().saturating_add_signed(recorded.1.load(Ordering::Relaxed)));
+                Now { wall, monotonic: passed }
             }
         }
     }
 }
 
-/// The time of a recording, in milliseconds since 1970; set by whoever plays it.
+/// The time of a recording, in milliseconds since 1970, and seconds by which the wall clock shows more; set by whoever
+/// plays it.
 #[derive(Clone, Debug, Default)]
-pub struct Recorded(Arc<AtomicI64>);
+pub struct Recorded(Arc<AtomicI64>, Arc<AtomicI64>);
 
 impl Recorded {
     /// Sets the time.
     pub fn set(&self, milliseconds: i64) {
         self.0.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock so many seconds ahead of the time that passes.
+    pub fn set_wall(&self, seconds: i64) {
+        self.1.store(seconds, Ordering::Relaxed);
     }
 
     /// The time.

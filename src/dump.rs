@@ -129,7 +129,6 @@ fn parse_line(line: &str, unless_told: UnixTime) -> Result<BlockLine, &'static s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ipnet::IpNet;
     use proptest::prelude::*;
     use std::fs;
     use std::net::IpAddr;

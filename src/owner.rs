@@ -71,8 +71,8 @@ pub struct Owner {
     covered: Covered,
     stats: Stats,
     repeats: Repeats,
-    /// When the owner last ticked and tidied, and when it verifies next (monotonic).
-    ticked: Now,
+    /// When the owner last looked at the clock and tidied, and when it verifies next (monotonic).
+    looked: Now,
     tidied: Now,
     next_verify: Duration,
     started: Now,
@@ -121,6 +121,8 @@ impl Owner {
     /// never held as a whole.
     pub fn turn(&mut self, events: impl IntoIterator<Item = Event>) -> bool {
         let now = self.clock.now();
+        // Before anything is timed by a clock that was set.
+        self.follow_clock(now);
         let mut plan = Plan::default();
         for event in events {
             match event {
@@ -189,7 +191,6 @@ impl Owner {
     /// What is to be done every second.
     fn tick(&mut self, now: Now, plan: &mut Plan) {
         daemon::notify_watchdog();
-        self.follow_clock(now);
         let due: Vec<IpNet> = self.book.due(now.wall).collect();
         plan.remove.extend(due.into_iter().map(|net| (net, "Timeout Unblock")));
         for verdict in overdue(&mut self.evidence, &self.policy, now) {
@@ -330,9 +331,9 @@ impl Owner {
 
     /// A block lasts as long as was said, whatever is done to the wall clock meanwhile.
     fn follow_clock(&mut self, now: Now) {
-        let passed = passed(self.ticked, now);
-        let shown = now.wall.0 as i64 - self.ticked.wall.0 as i64;
-        self.ticked = now;
+        let passed = passed(self.looked, now);
+        let shown = now.wall.0 as i64 - self.looked.wall.0 as i64;
+        self.looked = now;
         let jump = shown - passed as i64;
         if jump.unsigned_abs() < CLOCK_SET {
             return;
@@ -341,6 +342,9 @@ impl Owner {
         let shift = |at: UnixTime| UnixTime(at.0.saturating_add_signed(jump));
         for (net, block) in self.book.by_end().collect::<Vec<_>>() {
             self.book.insert(net, Block { since: shift(block.since), end: shift(block.end), ..block });
+        }
+        for (net, block) in self.refused.by_end().collect::<Vec<_>>() {
+            self.refused.insert(net, Block { since: shift(block.since), end: shift(block.end), ..block });
         }
         self.evidence.shift(jump);
         self.rewrite_journal(now);

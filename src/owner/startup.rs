@@ -78,7 +78,7 @@ impl Owner {
             covered,
             stats: Stats::new(now.wall),
             repeats: Repeats::default(),
-            ticked: now,
+            looked: now,
             next_verify: now.monotonic,
             tidied: now,
             started: now,
@@ -203,7 +203,10 @@ impl Owner {
         if target(&old) != target(&self.config) || old.firewall.scope != self.config.firewall.scope {
             let scope = self.covered.scope();
             if let Err(why) = self.firewall.reconfigure(&self.config.firewall, scope, &self.book, now.wall) {
-                error!("ERROR => {why}");
+                error!("ERROR => {why}; the old rules stay in force");
+                // So that the next reload finds what is still to be done.
+                self.covered.reconfigure(old.firewall.scope.clone());
+                self.config.firewall = old.firewall;
             }
         }
     }

@@ -228,7 +228,7 @@ fn a_wall_clock_that_is_set_neither_frees_nor_keeps() {
     owner.turn(vec![attack("203.0.113.7")]);
     let shift = |owner: &mut Owner, wall: i64| {
         // What the tick sees: a second has passed, and the wall clock shows a year more or less.
-        let before = owner.ticked;
+        let before = owner.looked;
         owner.follow_clock(Now {
             wall: UnixTime(before.wall.0.saturating_add_signed(wall) + 1),
             monotonic: before.monotonic + std::time::Duration::from_secs(1),
@@ -451,4 +451,18 @@ fn a_name_that_cannot_be_resolved_is_told_once_and_keeps_its_addresses() {
     assert_eq!(resolve(&["192.0.2.7"]), ["sip.example.com is resolved now"]);
     assert_eq!(resolve(&[]), ["sip.example.com cannot be resolved: its last addresses stay protected"]);
     assert!(owner.protection.label(&"192.0.2.7/32".parse().unwrap()).is_some());
+}
+
+#[test]
+fn a_block_made_right_after_the_clock_was_set_has_its_full_length() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    for (address, shown) in [("203.0.113.7", 365), ("203.0.113.8", -3)] {
+        machine.clock.set_wall(shown * DAY as i64);
+        owner.turn(vec![attack(address)]);
+        let now = owner.clock.now().wall;
+        machine.pass(&mut owner, 1);
+        let net = IpNet::from(address.parse::<IpAddr>().unwrap());
+        assert_eq!(owner.book.get(&net).unwrap().end, now + DAY);
+    }
 }
