@@ -136,7 +136,7 @@ fn flushed_blocks_are_restored_with_their_ends_and_reasons() {
 fn a_dump_of_the_perl_program_is_restored() {
     let Some(mut lab) = Lab::new(Variant::Nft) else { return };
     lab.start();
-    fs::write(lab.path("dump"), "221.121.138.167,4000000000\n77.247.110.158,1560427315\n127.0.0.1,4000000000\n")
+    fs::write(lab.path("dump"), "221.121.138.167,2000000000\n77.247.110.158,1560427315\n127.0.0.1,2000000000\n")
         .unwrap();
     let answer = lab.console("restore");
     assert!(answer.contains("] 221.121.138.167 (") && answer.lines().count() == 3, "{answer}");
