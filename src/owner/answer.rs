@@ -153,8 +153,9 @@ impl Owner {
                 }
                 let mut plan = Plan::default();
                 self.protect(&mut plan);
-                let freed = plan.remove.iter().map(|(net, _)| *net).collect();
-                self.carry_out(plan, now);
+                let mut freed: Vec<IpNet> = plan.remove.iter().map(|(net, _)| *net).collect();
+                let refused = self.carry_out(plan, now);
+                freed.retain(|net| !refused.contains(net));
                 Reply::WhiteListAdded { entry: entry.to_string(), freed }
             }
             Err(why) => Reply::Failed(why.to_string()),

@@ -287,6 +287,17 @@ fn a_new_entry_of_the_white_list_frees_at_once_and_is_kept() {
 }
 
 #[test]
+fn an_address_that_the_kernel_does_not_free_is_not_said_to_be_free() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    let added = ask(&mut owner, Request::WhiteListAdd("203.0.113.7".into()));
+    assert!(matches!(added, Reply::WhiteListAdded { freed, .. } if freed.is_empty()));
+    assert!(machine.holds("203.0.113.7"));
+}
+
+#[test]
 fn trust_survives_a_restart() {
     let machine = Machine::new();
     let mut owner = machine.start();
