@@ -18,14 +18,15 @@ pub(super) enum Protocol {
 pub(super) struct Listener {
     pub protocol: Protocol,
     pub address: SocketAddr,
-    /// Name of the program, where it can be told: only root sees that of others.
-    pub program: Option<String>,
+    /// Names of the programs that hold it, where they can be told: only root sees those of others. Several, because
+    /// what a program starts may inherit its sockets, as an AGI script inherits Asterisk's.
+    pub programs: Vec<String>,
 }
 
 impl Listener {
     /// Whether it is of a program of this name.
     pub(super) fn is_of(&self, program: &str) -> bool {
-        self.program.as_deref() == Some(program)
+        self.programs.iter().any(|name| name == program)
     }
 }
 
@@ -39,8 +40,8 @@ pub(super) fn listeners() -> Vec<Listener> {
         // Where the table cannot be read, nobody is seen to listen.
         let _ = sockets::find(name, |socket| {
             if socket.state == waits {
-                let program = programs.get(&socket.inode).cloned();
-                found.push(Listener { protocol, address: socket.local, program });
+                let programs = programs.get(&socket.inode).cloned().unwrap_or_default();
+                found.push(Listener { protocol, address: socket.local, programs });
             }
             None::<()>
         });
@@ -48,9 +49,9 @@ pub(super) fn listeners() -> Vec<Listener> {
     found
 }
 
-/// The name of the program that holds each socket, by its inode.
-fn programs() -> HashMap<u64, String> {
-    let mut programs = HashMap::new();
+/// The names of the programs that hold each socket, by its inode.
+fn programs() -> HashMap<u64, Vec<String>> {
+    let mut programs: HashMap<u64, Vec<String>> = HashMap::new();
     let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
     for process in folders.map(|folder| folder.path()) {
         // A process may end while we look, and those of others are not ours to see.
@@ -59,7 +60,10 @@ fn programs() -> HashMap<u64, String> {
             let target = fs::read_link(file.path()).unwrap_or_default();
             let inode = target.to_str().and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']'));
             if let Some(inode) = inode.and_then(|inode| inode.parse().ok()) {
-                programs.insert(inode, name.trim_end().to_owned());
+                let names = programs.entry(inode).or_default();
+                if names.iter().all(|known| known != name.trim_end()) {
+                    names.push(name.trim_end().to_owned());
+                }
             }
         }
     }
@@ -83,7 +87,7 @@ mod tests {
         for (address, protocol) in [(tcp, Protocol::Tcp), (udp.local_addr().unwrap(), Protocol::Udp)] {
             let listener = find(address);
             assert_eq!(listener.map(|listener| listener.protocol), Some(protocol));
-            assert_eq!(listener.and_then(|listener| listener.program.as_deref()), Some(name.trim_end()));
+            assert!(listener.is_some_and(|listener| listener.is_of(name.trim_end())), "{listener:?}");
         }
         assert_eq!(find(client.local_addr().unwrap()), None);
     }

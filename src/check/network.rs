@@ -114,7 +114,10 @@ pub(super) fn console(machine: &Machine) -> Vec<Finding> {
             Finding::ok(CONSOLE, format!("{} is held by the running daemon", holder.address))
         }
         Some(holder) => {
-            let program = holder.program.as_deref().unwrap_or("a program of another user");
+            let program = match &holder.programs[..] {
+                [] => "a program of another user".to_owned(),
+                names => names.join(" and "),
+            };
             let text = format!("{} is held by {program}, so the daemon cannot start", holder.address);
             Finding::fail(CONSOLE, text, "stop that program, or set control.port")
         }
