@@ -300,7 +300,7 @@ impl Owner {
     }
 
     fn tend_journal(&mut self, now: Now) {
-        let others = others(&self.evidence, &self.covered);
+        let others = others(&self.evidence, &self.covered, &self.refused);
         let Some(journal) = &mut self.journal else { return };
         match journal.tend(&self.book, others) {
             Ok(true) => info!("JOURNAL => {} is complete again", self.config.journal.display()),
@@ -418,7 +418,7 @@ impl Owner {
                 Err(why) => error!("ERROR => {why}"),
             },
         }
-        let others = others(&self.evidence, &self.covered);
+        let others = others(&self.evidence, &self.covered, &self.refused);
         if let Some(Err(why)) = self.journal.take().map(|journal| journal.close(&self.book, others)) {
             error!("ERROR => {why}");
         }
@@ -426,10 +426,12 @@ impl Owner {
     }
 }
 
-/// What the journal keeps beside the blocks.
-fn others<'a>(evidence: &'a Evidence, covered: &'a Covered) -> impl Iterator<Item = Record> + 'a {
+/// What the journal keeps beside the blocks in force: those that wait for the kernel to take them are not to be lost
+/// when it is written anew.
+fn others<'a>(evidence: &'a Evidence, covered: &'a Covered, refused: &'a Book) -> impl Iterator<Item = Record> + 'a {
     let trust = evidence.trusted().map(|(address, at)| Record::Trust(address, at));
-    trust.chain(covered.learned().map(Record::Port))
+    let refused = refused.by_end().map(|(net, block)| Record::Block(net, block));
+    trust.chain(covered.learned().map(Record::Port)).chain(refused)
 }
 
 /// Whole seconds from one moment to a later one, whatever the wall clock did.

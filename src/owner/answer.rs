@@ -11,6 +11,7 @@ use crate::book::Block;
 use crate::clock::Now;
 use crate::dump;
 use crate::event::{BlockLine, Counted, Reason, Reply, Request, Status, Why};
+use crate::journal::Record;
 use crate::judge::{source, standing};
 use crate::logging::escape;
 use crate::plain::Plain;
@@ -60,7 +61,10 @@ impl Owner {
     }
 
     fn unblock(&mut self, net: IpNet, now: Now) -> Reply {
-        self.refused.remove(&net);
+        if self.refused.remove(&net).is_some() {
+            // The journal may know of it.
+            self.write_journal(&[Record::Unblock(net)], now);
+        }
         if self.book.get(&net).is_none() {
             return Reply::NotBlocked { net, by: self.book.covering(&net).map(|(by, _)| by) };
         }
@@ -90,7 +94,9 @@ impl Owner {
         if !matches!(saved, Reply::Saved { .. }) {
             return saved;
         }
+        let waiting: Vec<Record> = self.refused.by_end().map(|(net, _)| Record::Unblock(net)).collect();
         self.refused = Default::default();
+        self.write_journal(&waiting, now);
         let plan = Plan { remove: self.book.by_end().map(|(net, _)| (net, "Flush")).collect(), ..Plan::default() };
         let chain = self.config.firewall.chain.clone();
         match self.carry_out(plan, now).len() {

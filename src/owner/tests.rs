@@ -477,3 +477,29 @@ fn a_block_made_right_after_the_clock_was_set_has_its_full_length() {
         assert_eq!(owner.book.get(&net).unwrap().end, now + DAY);
     }
 }
+
+#[test]
+fn what_the_kernel_does_not_take_stays_in_a_journal_written_anew() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    let (sender, inbox) = bounded(1);
+    sender.send(Event::Shutdown).unwrap();
+    owner.run(&inbox);
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    let owner = machine.start();
+    fs::remove_file(machine.folder.path().join("bans")).unwrap();
+    owner.run(&{
+        let (sender, inbox) = bounded(1);
+        sender.send(Event::Shutdown).unwrap();
+        inbox
+    });
+    let mut owner = machine.start();
+    let net = "203.0.113.7/32".parse().unwrap();
+    assert!(owner.refused.get(&net).is_some());
+    ask(&mut owner, Request::Unblock(net));
+    drop(owner);
+    machine.kernel.refuse(&[]);
+    let _owner = machine.start();
+    assert!(!machine.holds("203.0.113.7"));
+}
