@@ -4,6 +4,7 @@
 #   sudo make install  install what was built     make test    pass every test
 #   sudo make uninstall                           make check   formatting, lints, documentation, scripts
 #   make test-asterisk the same, with real Asterisk servers under attack
+#   make test-install  the same on test machines, with init scripts and with systemd
 #   make bench         measure                    make clean   remove what was built
 #   make static        one binary, no libraries   make dist    the same as an archive with install.sh
 #   make deb           Debian package             make rpm     RPM package
@@ -35,7 +36,7 @@ static_binary = $(or $(CARGO_TARGET_DIR),target)/$(static_target)/release/sipban
 places = $(foreach name,DESTDIR prefix exec_prefix sbindir datarootdir mandir docdir sysconfdir localstatedir initdir binary,\
 	'$(name)=$($(name))')
 
-.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk demo bench clean
+.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install demo bench clean
 
 all: build
 
@@ -51,7 +52,7 @@ cargo:
 install:
 	@test -x '$(binary)' || { \
 		echo '$(binary) is not there: first run `make`, as the user who has cargo' >&2; exit 1; }
-	@packaging/install.sh $(places)
+	@packaging/install.sh $(if $(yes),--yes) $(places)
 
 uninstall:
 	@packaging/install.sh --uninstall $(places)
@@ -59,6 +60,7 @@ uninstall:
 # One binary that needs no library of the machine. With musl, because a static glibc still loads the NSS modules of the
 # machine to look up hosts and users, and is aborted by those of another version.
 static: cargo
+	@rustup target add $(static_target) 2>/dev/null || true
 	$(CARGO) build --release --locked --target $(static_target) || { \
 		echo 'If the standard library is what it lacks: rustup target add $(static_target)' >&2; exit 1; }
 
@@ -99,6 +101,11 @@ test: cargo
 test-asterisk: cargo
 	$(CARGO) build --release --locked
 	tests/asterisk/run.py
+
+# Whole machines, booted by init scripts and by systemd, in namespaces of their own. As root.
+test-install: dist
+	tests/needs.sh test-install
+	python3 -B tests/install/run.py '$(static_binary)' '$(dist)/$(archive).tar.gz'
 
 # With a real Asterisk where `make test-asterisk` has fetched one, else with recorded streams.
 demo: cargo

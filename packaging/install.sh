@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs SIPban, or removes it: install.sh [--uninstall] [VARIABLE=VALUE]...
+# Installs SIPban, or removes it: install.sh [--yes] [--uninstall] [VARIABLE=VALUE]...
 #
 # The variables are those of GNU: DESTDIR, prefix, exec_prefix, sbindir, datarootdir, mandir, docdir, sysconfdir,
 # localstatedir, initdir; and binary, the program to install. `make install` calls this too. A configuration that is
-# there is never overwritten, and neither it nor log and blocks are removed.
+# there is never overwritten, and neither it nor log and blocks are removed. Where the Perl program sipban.pl runs,
+# SIPban takes its place, after a question that --yes answers.
 set -eu
 umask 022
 
@@ -13,15 +14,17 @@ fail() {
 }
 
 action=install
+yes=
 for argument; do
     case $argument in
+        --yes) yes=y ;;
         --uninstall) action=uninstall ;;
         DESTDIR=* | prefix=* | exec_prefix=* | sbindir=* | datarootdir=* | mandir=* | docdir=* | sysconfdir=* | \
             localstatedir=* | initdir=* | binary=*)
             export "${argument?}"
             ;;
         *)
-            echo "Usage: $0 [--uninstall] [VARIABLE=VALUE]..., such as prefix=/usr" >&2
+            echo "Usage: $0 [--yes] [--uninstall] [VARIABLE=VALUE]..., such as prefix=/usr" >&2
             exit 64
             ;;
     esac
@@ -87,10 +90,6 @@ place() {
 install() {
     [ -x "$binary" ] || fail "$binary is not there"
     place "$sbindir/sipban" 0755 <"$binary"
-    manifest | while IFS='|' read -r source place mode; do
-        [ -r "$here/$source" ] || fail "$here/$source is missing"
-        relocate <"$here/$source" | place "$place" "$mode"
-    done
     configuration | while IFS='|' read -r source place mode; do
         if [ -e "$DESTDIR$place" ]; then
             echo "kept $DESTDIR$place"
@@ -101,19 +100,157 @@ install() {
     done
     mkdir -p "$DESTDIR$localstatedir/lib/sipban"
     chmod 0700 "$DESTDIR$localstatedir/lib/sipban"
-    [ -n "$DESTDIR" ] || "$here/packaging/next-steps" "$sbindir" "$sysconfdir" "$docdir"
+    perl=none
+    [ -n "$DESTDIR" ] || replace_perl
+    manifest | while IFS='|' read -r source place mode; do
+        [ -r "$here/$source" ] || fail "$here/$source is missing"
+        if is_perls_script "$place"; then
+            echo "kept $place, which starts sipban.pl"
+        else
+            relocate <"$here/$source" | place "$place" "$mode"
+        fi
+    done
+    case $perl in
+        none) [ -n "$DESTDIR" ] || "$here/packaging/next-steps" "$sbindir" "$sysconfdir" "$docdir" ;;
+        ended) start_service ;;
+    esac
 }
 
 uninstall() {
+    [ -n "$DESTDIR" ] || stop_service
     rm -f "$DESTDIR$sbindir/sipban"
     manifest | while IFS='|' read -r _ place _; do
-        rm -f "$DESTDIR$place"
+        is_perls_script "$place" || rm -f "$DESTDIR$place"
     done
+    [ -n "$DESTDIR" ] || ! runs_systemd || systemctl daemon-reload
     rmdir "$DESTDIR$docdir" 2>/dev/null || true
     for path in "$sysconfdir/sipban.conf" "$sysconfdir/sipban.wl" "$sysconfdir/sipban.dump" \
         "$localstatedir/lib/sipban" "$localstatedir/log/sipban.log"; do
         [ ! -e "$DESTDIR$path" ] || echo "kept $DESTDIR$path"
     done
+}
+
+# The Perl program. Configuration, white list, dump and log of both have the same names, which is intended, but so
+# have the services: its unit in /etc comes before ours, and its init script lies where ours is to be.
+#
+# It must not be stopped as services are. Told to end by TERM or HUP, some of its versions first remove their chain,
+# and all attackers are let in again; and the console command that writes its blocks to a file, `flush`, removes them
+# too. So it is killed: the kernel keeps chain or set, the attackers stay blocked, and SIPban takes over what it finds
+# there when it starts. Nothing is killed before SIPban has read the configuration without an error.
+
+perl_unit=/etc/systemd/system/sipban.service
+
+# Replaces the Perl program if the administrator agrees. Sets `perl`: none (never was here, or just did not run),
+# ended (it ran, so SIPban is to run now), kept.
+replace_perl() {
+    processes=$(perl_processes | paste -s -d ' ')
+    services=$(for file in "$perl_unit" "$initdir/sipban"; do ! is_perls "$file" || echo "$file"; done)
+    [ -n "$processes$services" ] || return 0
+    perl=kept
+    # shellcheck disable=SC2086 # a file a word
+    echo "The Perl program sipban.pl is here${processes:+, running as process $processes}:" $services
+    if ! "$sbindir/sipban" -c "$sysconfdir/sipban.conf" replay /dev/null >/dev/null; then
+        echo "It stays, because SIPban cannot use its configuration. Please correct that and install again."
+        return 0
+    fi
+    if [ -z "$yes" ] && [ -t 0 ]; then
+        printf 'Put SIPban in its place now? All blocks stay in force. [y/N] '
+        read -r yes || true
+    fi
+    case $yes in
+        [yY]*) ;;
+        *)
+            echo "It stays as it is, and SIPban is not started beside it. To replace it without losing a block, do not"
+            echo "stop it, but install again and answer y, or without a question: make install yes=y, install.sh --yes"
+            return 0
+            ;;
+    esac
+    perl=none
+    [ -z "$processes" ] || perl=ended
+    kill_perl
+    for file in $services; do
+        kept=$localstatedir/lib/sipban/sipban.pl.${file##*[./]}
+        mv -f "$file" "$kept"
+        echo "kept $file as $kept"
+    done
+}
+
+# Whether a file starts the Perl program.
+is_perls() {
+    grep -qs 'sipban[_a-z]*\.pl' "$1"
+}
+
+# Whether this place for a file of ours is taken by its init script.
+is_perls_script() {
+    [ "$1" = "$initdir/sipban" ] && is_perls "$DESTDIR$1"
+}
+
+# The processes that run it, but for those in containers.
+perl_processes() {
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/exe") in
+            */perl*) ;;
+            *) continue ;;
+        esac
+        if [ "$(readlink "$process/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] &&
+            tr '\0' '\n' <"$process/cmdline" | sed 1d | grep -q '^\(.*/\)\{0,1\}sipban[_a-z]*\.pl$'; then
+            echo "${process#/proc/}"
+        fi
+    done 2>/dev/null
+}
+
+# Kills it, and keeps init from starting it again. Where it does not run, the service of this name may be ours.
+kill_perl() {
+    if runs_systemd && { [ -n "$processes" ] || is_perls "$perl_unit"; } && systemctl cat sipban >/dev/null 2>&1; then
+        dropin=/run/systemd/system/sipban.service.d
+        mkdir -p "$dropin"
+        printf '[Service]\n%s\n' KillSignal=SIGKILL Restart=no ExecStop= ExecStopPost= >"$dropin/kill.conf"
+        systemctl daemon-reload
+        systemctl stop sipban
+        systemctl disable sipban
+        rm -r "$dropin"
+    fi
+    tries=50
+    until [ -z "$(perl_processes)" ]; do
+        # shellcheck disable=SC2046 # a process a word
+        kill -s KILL $(perl_processes) 2>/dev/null || true
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || fail "sipban.pl does not end: process $(perl_processes | paste -s -d ' ')"
+        sleep 0.1 2>/dev/null || sleep 1
+    done
+}
+
+runs_systemd() {
+    [ -d /run/systemd/system ]
+}
+
+# Has SIPban run, now and after each boot.
+start_service() {
+    if runs_systemd; then
+        systemctl daemon-reload && systemctl enable sipban && systemctl start sipban
+    else
+        if command -v chkconfig >/dev/null; then
+            chkconfig --add sipban && chkconfig --level 345 sipban on
+        else
+            update-rc.d sipban defaults
+        fi
+        "$initdir/sipban" start
+    fi || fail "SIPban does not start; $localstatedir/log/sipban.log may say why. The blocks are in force all the same"
+    echo "SIPban runs in the place of sipban.pl."
+}
+
+# The opposite, if it is this installation that the service runs.
+stop_service() {
+    if runs_systemd && [ -e "$unitdir/sipban.service" ]; then
+        systemctl --quiet disable --now sipban || true
+    fi
+    grep -qsxF "DAEMON=$sbindir/sipban" "$initdir/sipban" || return 0
+    runs_systemd || "$initdir/sipban" stop || true
+    if command -v chkconfig >/dev/null; then
+        chkconfig --del sipban
+    elif command -v update-rc.d >/dev/null; then
+        update-rc.d -f sipban remove
+    fi
 }
 
 $action

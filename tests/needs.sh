@@ -44,8 +44,14 @@ needed() {
             echo "svmap sipvicious"
             echo "unshare util-linux"
             ;;
+        test-install)
+            echo "debootstrap debootstrap"
+            echo "ip iproute2"
+            echo "nsenter util-linux"
+            echo "python3 python3"
+            ;;
         *)
-            echo "Usage: needs.sh {check|demo|test|test-asterisk}" >&2
+            echo "Usage: needs.sh {check|demo|test|test-asterisk|test-install}" >&2
             exit 64
             ;;
     esac
