@@ -6,6 +6,7 @@
 #   make test-asterisk the same, with real Asterisk servers under attack
 #   make test-install  the same on test machines, with init scripts and with systemd
 #   make bench         measure                    make clean   remove what was built
+#   make fuzz          feed it nonsense
 #   make static        one binary, no libraries   make dist    the same as an archive with install.sh
 #   make deb           Debian package             make rpm     RPM package
 
@@ -36,7 +37,7 @@ static_binary = $(or $(CARGO_TARGET_DIR),target)/$(static_target)/release/sipban
 places = $(foreach name,DESTDIR prefix exec_prefix sbindir datarootdir mandir docdir sysconfdir localstatedir initdir binary,\
 	'$(name)=$($(name))')
 
-.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install demo bench clean
+.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install demo bench fuzz clean
 
 all: build
 
@@ -115,6 +116,10 @@ demo: cargo
 
 bench: cargo
 	$(CARGO) bench --locked
+
+# FUZZ_SECONDS for each target; needs a nightly toolchain and cargo-fuzz.
+fuzz:
+	tests/fuzz/run.sh
 
 clean: cargo
 	$(CARGO) clean

@@ -121,6 +121,7 @@ pub fn judge(evidence: &mut Evidence, policy: &Policy, now: Now, event: &Securit
     match (event.kind, accusation) {
         (Kind::SuccessfulAuth { using_password }, _) => {
             let record = evidence.record(source, now);
+            record.drop_challenges_before(interval(policy) + GRACE, now);
             record.answered(event);
             if using_password {
                 record.forgive(event, now);
@@ -129,7 +130,7 @@ pub fn judge(evidence: &mut Evidence, policy: &Policy, now: Now, event: &Securit
         }
         (Kind::ChallengeSent, _) => {
             let record = evidence.record(source, now);
-            if !record.is_twin(event) {
+            if !record.is_twin(event) && policy.limits.flood_count > 0 {
                 record.challenged(event, now);
             }
             flood(evidence, policy, now, source, trusted)
@@ -147,7 +148,6 @@ pub fn judge(evidence: &mut Evidence, policy: &Policy, now: Now, event: &Securit
                 evidence.forget(&source);
                 return Verdict::Block { source, reason, local: Some(event.local) };
             }
-            evidence.bound(now);
             Verdict::Pass
         }
         (_, None) => Verdict::Pass,
@@ -158,7 +158,15 @@ pub fn judge(evidence: &mut Evidence, policy: &Policy, now: Now, event: &Securit
 #[must_use]
 pub fn overdue(evidence: &mut Evidence, policy: &Policy, now: Now) -> Vec<Verdict> {
     let challenged: Vec<IpNet> = evidence.challenged(policy.limits.flood_count).collect();
+    // Since it was challenged, it may have been protected, or somebody in the network have logged in.
+    let is_still_one = |evidence: &Evidence, source: &IpNet| {
+        source::of(evidence, policy, source.addr()) == *source && !evidence.protects(policy, source.addr())
+    };
     let verdicts = challenged.into_iter().map(|source| {
+        if !is_still_one(evidence, &source) {
+            evidence.forget(&source);
+            return Verdict::Pass;
+        }
         let trusted = evidence.trusts_within(policy, &source, now.wall);
         flood(evidence, policy, now, source, trusted)
     });
@@ -219,7 +227,6 @@ fn flood(evidence: &mut Evidence, policy: &Policy, now: Now, source: IpNet, trus
         evidence.forget(&source);
         return Verdict::Block { source, reason: Reason::ChallengeSent, local };
     }
-    evidence.bound(now);
     Verdict::Pass
 }
 

@@ -117,7 +117,8 @@ impl Framer {
             }
             None => {
                 self.searched = self.end.saturating_sub(END.len() - 1).max(self.start);
-                if self.skipping || self.end - self.start > MAX_FRAME {
+                // The last bytes read may belong to the end of a frame that is just not too long.
+                if self.skipping || self.end - self.start > MAX_FRAME + END.len() - 1 {
                     self.skipping = true;
                     self.start = self.start.max(self.end.saturating_sub(KEPT_TAIL + END.len()));
                     self.searched = self.searched.max(self.start);
@@ -189,6 +190,18 @@ mod tests {
         }
         assert_eq!(framer.next_frame(), Some(Frame::Whole(b"a: 1")));
         assert!(framer.is_between_frames());
+    }
+
+    #[test]
+    fn a_frame_of_the_largest_size_is_whole_wherever_it_is_cut() {
+        for length in MAX_FRAME - 4..MAX_FRAME + 4 {
+            let stream = [&vec![b'x'; length], &b"\r\n\r\n"[..]].concat();
+            let whole = frames(&[&stream]);
+            assert_eq!(whole[0][0], if length > MAX_FRAME { b'o' } else { b'w' });
+            for cut in length - 1..stream.len() {
+                assert_eq!(frames(&[&stream[..cut], &stream[cut..]]), whole, "{length} cut at {cut}");
+            }
+        }
     }
 
     #[test]

@@ -6,8 +6,16 @@
 //!
 //! How that is known: Asterisk writes the fields of an event in a fixed order, and what an attacker can write stands
 //! before the addresses. Whatever he adds, the true `SessionID, LocalAddress, RemoteAddress` follow it, in the same
-//! frame or, if he wrote an empty line, in one that cannot be a canonical event of its own. So of frames that are not
-//! canonical only the end of the last one counts, and it takes the trust from the frame before it.
+//! frame or, if he wrote an empty line, in a later one. And he has little room: PJSIP decodes 36 bytes of a user name,
+//! chan_sip takes 247 encoded ones, where CR, LF and a colon cost three each. Forged addresses and the empty line that
+//! makes a frame end with them cost 103 or more, all that Asterisk writes up to AccountID 169 or more: there is no
+//! room for both. So
+//! - a frame that is not canonical and begins in the middle is the rest of the event before it, whatever that looked
+//!   like, and of such frames only the end of the last one counts;
+//! - a frame that begins as an event begins is a new event, and proves what came before it sound; but if the one
+//!   before it was cut off ahead of its addresses, it can only be the rest of that one, dressed up.
+//!
+//! The manager interface over HTTP has no such limit: there any number of perfect events can be forged.
 
 mod canon;
 
@@ -119,13 +127,19 @@ pub enum Service {
 /// Decides which frames may be believed.
 #[derive(Debug, Default)]
 pub struct Guard {
-    /// A canonical event that the next frame may still expose as forged.
-    pending: Option<SecurityEvent>,
-    /// Frames that are not canonical, since the last one that is.
-    broken: Option<Broken>,
+    held: Option<Held>,
     hasher: RandomState,
     /// What was met so far.
     pub counts: Counts,
+}
+
+/// What the next frame may still change.
+#[derive(Debug)]
+enum Held {
+    /// A canonical event, which the next frame may expose as forged.
+    Event(SecurityEvent),
+    /// Frames that are not canonical, and belong together.
+    Broken(Broken),
 }
 
 /// Frames met by a [`Guard`] that were not sound events.
@@ -139,10 +153,15 @@ pub struct Counts {
     pub overlong: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Broken {
-    frames: u32,
+    /// Whether lines stand in them where only an attacker can have put them.
     tampered: bool,
+    /// Whether an event began in them; what follows without a beginning of its own is the rest of it.
+    begun: bool,
+    /// Whether that event has not yet come to its addresses.
+    cut: bool,
+    /// Who the last of them names.
     sender: Option<canon::Sender>,
 }
 
@@ -154,30 +173,42 @@ impl Guard {
             Frame::Overlong(tail) => {
                 // Nothing honest makes an event that long.
                 self.counts.overlong += 1;
-                canon::Shape::Broken { sender: canon::sender(tail, &self.hasher), tampered: true }
+                canon::Shape::Broken { begins: false, sender: canon::sender(tail, &self.hasher), tampered: true }
             }
         };
-        match shape {
-            canon::Shape::Neutral => {}
-            canon::Shape::Event(event) => {
-                let settled = self.pending.is_none() && self.broken.is_none();
+        match (shape, &mut self.held) {
+            (canon::Shape::Neutral, _) => {}
+            (canon::Shape::Event(event), Some(Held::Broken(broken))) if broken.cut => {
+                broken.cut = false;
+                broken.sender = Some(canon::Sender::of(&event));
+            }
+            (canon::Shape::Event(event), held) => {
+                let settled = held.is_none();
                 self.settle(out);
-                // On PJSIP no value that may hold CR LF has room for the lines that a forged event needs, so what
-                // stands on settled ground need not wait for the next frame.
+                // On PJSIP no value that may hold CR LF has room for forged addresses, so what stands on settled
+                // ground need not wait for the next frame.
                 if settled && event.service == Service::Pjsip {
                     out.push(event);
                 } else {
-                    self.pending = Some(event);
+                    self.held = Some(Held::Event(event));
                 }
             }
-            canon::Shape::Broken { sender, tampered } => {
-                let broken = self.broken.get_or_insert(Broken { frames: 0, tampered: false, sender: None });
-                broken.frames += 1;
-                broken.tampered |= tampered;
-                broken.sender = sender;
-                if self.pending.take().is_some() {
-                    broken.frames += 1;
+            (canon::Shape::Broken { begins, sender, tampered }, _) => {
+                if begins && !self.is_cut() {
+                    self.settle(out);
                 }
+                let before = match self.held.take() {
+                    None => Broken::default(),
+                    Some(Held::Event(_)) => Broken { begun: true, ..Broken::default() },
+                    Some(Held::Broken(broken)) => broken,
+                };
+                let tampered = tampered || before.tampered || before.begun;
+                self.held = Some(Held::Broken(Broken {
+                    tampered,
+                    begun: begins || before.begun,
+                    cut: sender.is_none() && (before.cut || begins && tampered),
+                    sender,
+                }));
             }
         }
     }
@@ -190,18 +221,22 @@ impl Guard {
 
     /// Whether an event waits for the next frame or for silence.
     pub fn is_waiting(&self) -> bool {
-        self.pending.is_some() || self.broken.is_some()
+        self.held.is_some()
+    }
+
+    fn is_cut(&self) -> bool {
+        matches!(&self.held, Some(Held::Broken(broken)) if broken.cut)
     }
 
     fn settle(&mut self, out: &mut Vec<SecurityEvent>) {
-        out.extend(self.pending.take());
-        let Some(broken) = self.broken.take() else { return };
-        match broken.sender {
-            Some(sender) if broken.tampered || broken.frames > 1 => {
+        match self.held.take() {
+            None => {}
+            Some(Held::Event(event)) => out.push(event),
+            Some(Held::Broken(Broken { tampered: true, sender: Some(sender), .. })) => {
                 self.counts.tampered += 1;
                 out.push(sender.accused());
             }
-            _ => self.counts.strange += 1,
+            Some(Held::Broken(_)) => self.counts.strange += 1,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::frame::{Frame, Framer};
-use super::security::{Guard, SecurityEvent};
+use super::security::{Counts, Guard, SecurityEvent};
 use crate::clock::Clock;
 use crate::config::Ami;
 use crate::event::{AmiState, Event};
@@ -45,6 +45,8 @@ pub(super) struct Session<'a> {
     stream: TcpStream,
     framer: Framer,
     guard: Guard,
+    /// What was met up to when the owner was last told.
+    told: Counts,
     /// Begins every ActionID of this session. What an attacker writes cannot answer to it.
     token: String,
     /// When the unanswered Ping was sent.
@@ -71,6 +73,7 @@ impl<'a> Session<'a> {
             stream,
             framer: Framer::default(),
             guard: Guard::default(),
+            told: Counts::default(),
             token: token()?,
             pinged: None,
             next_ping: now + Duration::from_secs(ami.ping),
@@ -92,7 +95,6 @@ impl<'a> Session<'a> {
 
     /// Does what is due, and reads what comes within a fraction of a second.
     pub(super) fn turn(&mut self) -> Result<(), End> {
-        self.keep_alive()?;
         let waits = self.guard.is_waiting() && self.framer.is_between_frames();
         let mut events = Vec::new();
         if self.read(if waits { SILENCE } else { IDLE }, &mut events)? {
@@ -100,7 +102,18 @@ impl<'a> Session<'a> {
         } else if waits {
             self.guard.silence(&mut events);
         }
-        self.pass_on(events)
+        self.pass_on(events)?;
+        self.tell_unread()?;
+        // Last, so that a Pong that lay unread while the owner was busy counts.
+        self.keep_alive()
+    }
+
+    fn tell_unread(&mut self) -> Result<(), End> {
+        let (now, told) = (self.guard.counts, std::mem::replace(&mut self.told, self.guard.counts));
+        if (now.strange, now.overlong) == (told.strange, told.overlong) {
+            return Ok(());
+        }
+        self.tell(Event::Unread { strange: now.strange - told.strange, overlong: now.overlong - told.overlong })
     }
 
     /// Takes in what has been read.

@@ -21,7 +21,7 @@ pub const MAX_ITEMS: usize = 65_536;
 /// Most addresses whose login is remembered.
 pub const MAX_TRUSTED: usize = 16_384;
 
-/// Seconds between two logins of an address of which the second is not worth remembering.
+/// Seconds between two logins of an address of which the second is not worth remembering beyond this process.
 const TRUST_GRAIN: u64 = 3600;
 
 /// Most addresses of this machine learned from events.
@@ -33,11 +33,18 @@ pub struct Evidence {
     records: HashMap<IpNet, Record>,
     items: usize,
     /// Addresses and when each last logged in with a password.
-    trusted: BTreeMap<IpAddr, UnixTime>,
-    /// Those of them that are new since they were last asked for.
+    trusted: BTreeMap<IpAddr, Login>,
+    /// Those of them that are new, or worth telling again, since they were last asked for.
     newly_trusted: Vec<(IpAddr, UnixTime)>,
     /// Addresses Asterisk was reached under: those of its machine, also when that is not ours.
     own: BTreeSet<IpAddr>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Login {
+    last: UnixTime,
+    /// The last one that was told for remembering beyond this process.
+    told: UnixTime,
 }
 
 /// What is held against one source.
@@ -86,19 +93,21 @@ impl Evidence {
 
     /// The wall clock was set: moves what is counted by it `seconds` into the future or the past.
     pub fn shift(&mut self, seconds: i64) {
-        for at in self.trusted.values_mut() {
-            at.0 = at.0.saturating_add_signed(seconds);
+        for login in self.trusted.values_mut() {
+            for at in [&mut login.last, &mut login.told] {
+                at.0 = at.0.saturating_add_signed(seconds);
+            }
         }
     }
 
     /// Addresses and when each last logged in with a password.
     pub fn trusted(&self) -> impl Iterator<Item = (IpAddr, UnixTime)> + '_ {
-        self.trusted.iter().map(|(address, at)| (*address, *at))
+        self.trusted.iter().map(|(address, login)| (*address, login.last))
     }
 
     /// When this address last logged in with a password, if that still counts.
     pub fn trusted_since(&self, policy: &Policy, address: IpAddr, now: UnixTime) -> Option<UnixTime> {
-        self.trusted.get(&address).copied().filter(|at| now.since(*at) < policy.limits.trust_time)
+        self.trusted.get(&address).map(|login| login.last).filter(|at| now.since(*at) < policy.limits.trust_time)
     }
 
     /// Whether this address must never be blocked.
@@ -137,22 +146,32 @@ impl Evidence {
     pub fn expire(&mut self, policy: &Policy, now: Now) {
         let keep = Duration::from_secs(policy.limits.window.max(policy.limits.flood_interval)) + super::GRACE;
         self.records.retain(|_, record| record.seen + keep > now.monotonic);
-        self.trusted.retain(|_, at| now.wall.since(*at) < policy.limits.trust_time);
+        self.trusted.retain(|_, login| now.wall.since(login.last) < policy.limits.trust_time);
         self.recount();
     }
 
     pub(super) fn trust(&mut self, address: IpAddr, at: UnixTime) {
-        // A phone logs in every few minutes; its last login is known to within an hour.
-        if self.trusted.get(&address).is_some_and(|known| at.since(*known) < TRUST_GRAIN) {
-            return;
+        // A phone logs in every few minutes; to the next process its last login is known to within an hour.
+        if let Some(login) = self.trusted.get_mut(&address) {
+            login.last = login.last.max(at);
+            if at.since(login.told) < TRUST_GRAIN {
+                return;
+            }
+            login.told = at;
+        } else {
+            self.trusted.insert(address, Login { last: at, told: at });
         }
-        self.trusted.insert(address, at);
         self.newly_trusted.push((address, at));
         if self.trusted.len() > MAX_TRUSTED {
-            let mut times: Vec<UnixTime> = self.trusted.values().copied().collect();
-            let (_, oldest_kept, _) = times.select_nth_unstable(MAX_TRUSTED / 8);
+            let mut times: Vec<UnixTime> = self.trusted.values().map(|login| login.last).collect();
+            let mut to_drop = MAX_TRUSTED / 8;
+            let (_, oldest_kept, _) = times.select_nth_unstable(to_drop);
             let oldest_kept = *oldest_kept;
-            self.trusted.retain(|_, at| *at > oldest_kept);
+            self.trusted.retain(|_, login| {
+                let keep = to_drop == 0 || login.last > oldest_kept;
+                to_drop -= usize::from(!keep);
+                keep
+            });
         }
     }
 
@@ -161,14 +180,14 @@ impl Evidence {
     }
 
     pub(super) fn trusts_within(&self, policy: &Policy, net: &IpNet, now: UnixTime) -> bool {
-        self.trusted_in(net).any(|(_, at)| now.since(*at) < policy.limits.trust_time)
+        self.trusted_in(net).any(|(_, login)| now.since(login.last) < policy.limits.trust_time)
     }
 
     pub(super) fn has_trusted_within(&self, net: &IpNet) -> bool {
         self.trusted_in(net).next().is_some()
     }
 
-    fn trusted_in(&self, net: &IpNet) -> impl Iterator<Item = (&IpAddr, &UnixTime)> {
+    fn trusted_in(&self, net: &IpNet) -> impl Iterator<Item = (&IpAddr, &Login)> {
         self.trusted.range(net.network()..=net.broadcast())
     }
 
@@ -196,6 +215,7 @@ impl Evidence {
     }
 
     pub(super) fn record(&mut self, source: IpNet, now: Now) -> &mut Record {
+        self.bound(now);
         let record = self.records.entry(source).or_default();
         record.seen = now.monotonic;
         self.items += 1;
@@ -207,14 +227,14 @@ impl Evidence {
         self.records.iter().filter(move |(_, record)| record.open() > count).map(|(source, _)| *source)
     }
 
-    /// Keeps memory bounded: when too much is held, the quarter of the sources that has least evidence, and of equal
-    /// ones the oldest, is dropped.
-    pub(super) fn bound(&mut self, now: Now) {
-        if self.records.len() <= MAX_SOURCES && self.items <= MAX_ITEMS {
+    /// Keeps room for one more of each: when too much is held, the quarter of the sources that has least evidence, and
+    /// of equal ones the oldest, is dropped.
+    fn bound(&mut self, now: Now) {
+        if self.records.len() < MAX_SOURCES && self.items < MAX_ITEMS {
             return;
         }
         self.recount();
-        if self.records.len() <= MAX_SOURCES && self.items <= MAX_ITEMS {
+        if self.records.len() < MAX_SOURCES && self.items < MAX_ITEMS {
             return;
         }
         let rank = |record: &Record| (record.items(), u64::MAX - (now.monotonic - record.seen).as_millis() as u64);

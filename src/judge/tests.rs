@@ -296,3 +296,72 @@ fn a_flood_of_sources_is_held_in_bounded_memory_and_the_worst_is_kept() {
     }
     assert_eq!(court.hear(wrong, "203.0.113.7", "1000"), block("203.0.113.7", Reason::ChallengeFailed));
 }
+
+#[test]
+fn with_limits_switched_off_memory_is_bounded_all_the_same() {
+    let mut court = Court::new();
+    court.policy.limits = Limits { unknown_account: 0, flood_count: 0, ..LIMITS };
+    for n in 0u32..40_000 {
+        let from = IpAddr::from((0x0b00_0000 + n).to_be_bytes()).to_string();
+        for kind in [Kind::ChallengeSent, Kind::InvalidAccountId] {
+            assert_eq!(court.hear(kind, &from, "1000"), Verdict::Pass);
+            assert_eq!(court.hear(kind, "203.0.113.7", "1000"), Verdict::Pass);
+        }
+    }
+    assert!(court.evidence.len() <= evidence::MAX_SOURCES);
+    let flooder = "203.0.113.7".parse::<IpAddr>().unwrap();
+    assert_eq!(standing(&court.evidence, &court.policy, court.now, &flooder.into()).last().map(|s| s.count), Some(0));
+}
+
+#[test]
+fn an_address_protected_after_it_was_challenged_is_not_blocked() {
+    let mut court = Court::new();
+    for from in ["203.0.113.7", "2001:db8:1::5", "2001:db8:2::5"] {
+        for _ in 0..30 {
+            assert_eq!(court.hear(Kind::ChallengeSent, from, "1000"), Verdict::Pass);
+        }
+    }
+    court.policy.protected =
+        ["203.0.113.7/32", "2001:db8:1::9/128"].iter().map(|net| net.parse::<IpNet>().unwrap()).collect();
+    // A neighbour in the third network logs in.
+    assert_eq!(court.hear(SUCCESS, "2001:db8:2::9", "1001"), Verdict::Pass);
+    court.wait(5.0);
+    assert_eq!(court.overdue(), []);
+}
+
+#[test]
+fn trust_lasts_from_the_last_login_not_from_one_an_hour_before() {
+    let mut court = Court::new();
+    court.policy.limits.trust_time = 600;
+    for _ in 0..20 {
+        court.register("203.0.113.7", "1000");
+        court.wait(300.0);
+        assert_eq!(court.hear(Kind::InvalidAccountId, "203.0.113.7", "9"), Verdict::Pass);
+        court.wait(300.0);
+    }
+}
+
+#[test]
+fn a_login_answers_a_challenge_that_counts_not_one_that_is_too_old_to() {
+    let mut court = Court::new();
+    assert_eq!(court.hear(Kind::ChallengeSent, "203.0.113.7", "sip:1000@pbx"), Verdict::Pass);
+    court.wait(10.0);
+    for _ in 0..6 {
+        assert_eq!(court.hear(Kind::ChallengeSent, "203.0.113.7", "sip:1000@pbx"), Verdict::Pass);
+    }
+    court.wait(4.5);
+    let without_password = Kind::SuccessfulAuth { using_password: false };
+    assert_eq!(court.hear(without_password, "203.0.113.7", "600"), Verdict::Pass);
+    assert_eq!(court.overdue(), []);
+}
+
+#[test]
+fn more_logins_in_a_second_than_are_remembered_leave_most_of_them_trusted() {
+    let mut court = Court::new();
+    for n in 0..=evidence::MAX_TRUSTED as u32 {
+        let from = IpAddr::from((0x0b00_0000 + n).to_be_bytes());
+        court.evidence.trust(from, court.now.wall);
+    }
+    let trusted = court.evidence.trusted().count();
+    assert!(trusted > evidence::MAX_TRUSTED / 2 && trusted <= evidence::MAX_TRUSTED, "{trusted}");
+}

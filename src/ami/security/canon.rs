@@ -17,6 +17,8 @@ pub(super) enum Shape {
     Neutral,
     /// Anything else: perhaps a piece of an event that an attacker wrote an empty line into.
     Broken {
+        /// Whether it starts with all that Asterisk writes up to AccountID.
+        begins: bool,
         /// Who Asterisk says sent it, if the frame ends as an event does.
         sender: Option<Sender>,
         /// Whether lines stand where only an attacker can have put them.
@@ -48,7 +50,7 @@ pub enum Transport {
     Ws,
     /// WebSocket over TLS.
     Wss,
-    /// Asterisk did not say.
+    /// Asterisk did not say, or named one that this version does not know.
     Unknown,
 }
 
@@ -61,6 +63,11 @@ pub(super) struct Sender {
 }
 
 impl Sender {
+    /// Who sent an event that is whole by itself.
+    pub(super) fn of(event: &SecurityEvent) -> Sender {
+        Sender { session: event.session, local: event.local, remote: event.remote }
+    }
+
     /// The event that a broken one comes to: its sender wrote into it.
     pub(super) fn accused(self) -> SecurityEvent {
         SecurityEvent {
@@ -110,20 +117,24 @@ const BASE_KEYS: [&[u8]; 10] = [
     b"RemoteAddress",
 ];
 
+/// The fields that tell who sent an event. They are the last ones that stand behind what an attacker can write.
+const SENDER_KEYS: [&[u8]; 3] = [b"SessionID", b"LocalAddress", b"RemoteAddress"];
+
 /// What this frame is; session names become numbers by `hasher`.
 pub(super) fn shape(frame: &[u8], hasher: &impl BuildHasher) -> Shape {
     let mut lines = Lines(frame);
-    match header(&mut lines) {
+    let (begins, tampered) = match header(&mut lines) {
         Header::Security(header) => match body(&header, &mut lines, hasher) {
-            Ok(event) => Shape::Event(event),
-            Err(tampered) => Shape::Broken { sender: sender(frame, hasher), tampered },
+            Ok(event) => return Shape::Event(event),
+            Err(tampered) => (true, tampered),
         },
-        Header::Foreign if !names_a_sender(frame) => Shape::Neutral,
+        Header::Foreign if !lines.name_any(&SENDER_KEYS) => return Shape::Neutral,
         // It starts like an event and then goes its own way before an attacker could write: a version of Asterisk
         // that we do not know. Nobody is accused on such grounds.
-        Header::Strange => Shape::Broken { sender: sender(frame, hasher), tampered: false },
-        Header::Foreign | Header::Rest => Shape::Broken { sender: sender(frame, hasher), tampered: true },
-    }
+        Header::Strange => (false, false),
+        Header::Foreign | Header::Rest => (false, true),
+    };
+    Shape::Broken { begins, sender: sender(frame, hasher), tampered }
 }
 
 /// Who sent the event that ends with these bytes, if they end as an event does.
@@ -156,7 +167,7 @@ struct SecurityHeader<'a> {
     service: Service,
 }
 
-/// What stands in front of anything that an attacker can write.
+/// What stands in front of anything that an attacker can write, up to the key of the account.
 fn header<'a>(lines: &mut Lines<'a>) -> Header<'a> {
     let Some(name) = lines.take(b"Event") else {
         return if lines.0.starts_with(b"Response: ") { Header::Foreign } else { Header::Rest };
@@ -186,24 +197,21 @@ fn security_header<'a>(name: &'a [u8], time: Option<&[u8]>, lines: &mut Lines<'a
         b"AMI" => Service::Ami,
         _ => Service::Other,
     };
-    lines.take(b"EventVersion").filter(|version| version.iter().all(u8::is_ascii_digit))?;
-    Some(SecurityHeader { name, time, service })
+    lines.take(b"EventVersion").filter(|version| !version.is_empty() && version.iter().all(u8::is_ascii_digit))?;
+    let names_account = lines.0.starts_with(b"AccountID: ") || name == b"RequestBadFormat";
+    names_account.then_some(SecurityHeader { name, time, service })
 }
 
 /// The rest of a security event. The error says whether what is wrong stands where an attacker can write.
 fn body(header: &SecurityHeader<'_>, lines: &mut Lines<'_>, hasher: &impl BuildHasher) -> Result<SecurityEvent, bool> {
     let (_, mut kind, required) =
         *TABLE.iter().find(|(name, ..)| *name == header.name).unwrap_or(&(b"", Kind::Other, &[]));
-    let mut account = match lines.take(b"AccountID") {
-        Some(account) => account,
-        None if kind == Kind::RequestBadFormat => b"",
-        None => return Err(false),
-    };
+    let mut account = lines.take(b"AccountID").unwrap_or_default();
     let session = lines.take(b"SessionID").ok_or(true)?;
     let local = lines.take(b"LocalAddress").ok_or(true)?;
     let remote = lines.take(b"RemoteAddress").ok_or(true)?;
     let (local, remote) = (endpoint(local).ok_or(true)?, endpoint(remote).ok_or(true)?);
-    if local.transport != remote.transport {
+    if local.transport != remote.transport || lines.name_any(&SENDER_KEYS) {
         return Err(true);
     }
     for key in required {
@@ -221,7 +229,7 @@ fn body(header: &SecurityHeader<'_>, lines: &mut Lines<'_>, hasher: &impl BuildH
         } else if let Some(late) = (kind == Kind::RequestBadFormat).then(|| lines.take(b"AccountID")).flatten() {
             account = late;
         } else {
-            lines.skip_unless(&BASE_KEYS).ok_or(true)?;
+            lines.skip_unless(&BASE_KEYS).ok_or(false)?;
         }
     }
     Ok(SecurityEvent {
@@ -233,17 +241,6 @@ fn body(header: &SecurityHeader<'_>, lines: &mut Lines<'_>, hasher: &impl BuildH
         remote,
         time: Some(header.time),
     })
-}
-
-/// Whether any line is one of those that end a cut event.
-fn names_a_sender(frame: &[u8]) -> bool {
-    let mut lines = Lines(frame);
-    while let Some((key, _)) = lines.next_pair_or_line() {
-        if matches!(key, b"SessionID" | b"LocalAddress" | b"RemoteAddress") {
-            return true;
-        }
-    }
-    false
 }
 
 /// Lines not yet read.
@@ -265,6 +262,12 @@ impl<'a> Lines<'a> {
         value?;
         let well_formed = !key.is_empty() && key.iter().all(u8::is_ascii_alphanumeric) && !keys.contains(&key);
         well_formed.then(|| *self = ahead)
+    }
+
+    /// Whether any of them has one of these keys.
+    fn name_any(&self, keys: &[&[u8]]) -> bool {
+        let mut ahead = Lines(self.0);
+        std::iter::from_fn(|| ahead.next_pair_or_line()).any(|(key, _)| keys.contains(&key))
     }
 
     /// The next line as key and value, or as a whole if it is no pair.
@@ -313,19 +316,18 @@ fn transport(name: &str) -> Option<Transport> {
         "TLS" => Transport::Tls,
         "WS" => Transport::Ws,
         "WSS" => Transport::Wss,
+        new if !new.is_empty() && new.bytes().all(|byte| byte.is_ascii_uppercase()) => Transport::Unknown,
         _ => return None,
     })
 }
 
-/// Milliseconds since 1970 of `2026-11-22T10:33:00.368+0000`, or of the `seconds-microseconds` of Asterisk 1.8 to 11.
+/// Milliseconds since 1970 of `2026-11-22T10:33:00.368+0000`. The seconds and microseconds of Asterisk 1.8 to 11 are not
+/// read: those wrote security events to a file only, and the shorter a beginning may be, the sooner it is forged.
 fn event_time(value: &[u8]) -> Option<i64> {
     let number = |from: usize, to: usize| -> Option<i64> {
         let digits = value.get(from..to)?;
         digits.iter().try_fold(0i64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
     };
-    if let Some(dash) = memchr::memchr(b'-', value).filter(|&at| (9..=11).contains(&at)) {
-        return Some(number(0, dash)? * 1000 + number(dash + 1, value.len())? / 1000);
-    }
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.')];
     if value.len() != 28 || marks.iter().any(|&(at, mark)| value[at] != mark) {
         return None;
@@ -357,8 +359,9 @@ mod tests {
         assert_eq!(event_time(b"2026-11-22T10:33:00.368+0000"), Some(1_795_343_580_368));
         assert_eq!(event_time(b"2026-11-22T12:33:00.368+0200"), Some(1_795_343_580_368));
         assert_eq!(event_time(b"2024-02-29T00:00:00.000-0030"), Some(1_709_166_600_000));
-        assert_eq!(event_time(b"1321034442-123456"), Some(1_321_034_442_123));
-        for nonsense in ["", "2026-11-22", "2026-13-22T10:33:00.368+0000", "2026-11-22T10:33:00.3x8+0000"] {
+        for nonsense in
+            ["", "2026-11-22", "1321034442-123456", "2026-13-22T10:33:00.368+0000", "2026-11-22T10:33:00.3x8+0000"]
+        {
             assert_eq!(event_time(nonsense.as_bytes()), None, "{nonsense}");
         }
     }
@@ -370,6 +373,7 @@ mod tests {
         assert_eq!(read("IPV6/TLS/2001:db8:18::16/1"), Some(("2001:db8:18::16".into(), Transport::Tls, 1)));
         assert_eq!(read("IPV6/UDP/fe80::1%vastpbx/2"), Some(("fe80::1".into(), Transport::Udp, 2)));
         assert_eq!(read("IPV6/TCP/::ffff:192.0.2.1/2"), Some(("192.0.2.1".into(), Transport::Tcp, 2)));
+        assert_eq!(read("IPV4/SCTP/198.18.0.16/5060"), Some(("198.18.0.16".into(), Transport::Unknown, 5060)));
         assert_eq!(read("IPV4/198.18.0.16/5060"), Some(("198.18.0.16".into(), Transport::Unknown, 5060)));
         for nonsense in ["IPV4/UDP/x/1", "IPV4//203.0.113.9/5", "IPV4/UDP/1.2.3.4/", "IPV4/UDP/1.2.3.4/70000", "", "x"]
         {

@@ -107,3 +107,64 @@ fn pjsip_events_on_settled_ground_need_not_wait() {
     guard.frame(&Frame::Whole(SOUND.trim_end().as_bytes()), &mut events);
     assert_eq!((events.len(), guard.is_waiting()), (1, true));
 }
+
+/// What stands before the account of an event of this name, as an attacker would write it into an account.
+fn dress(name: &str) -> String {
+    format!(
+        "x\r\n\r\nEvent: {name}\r\nPrivilege: security,all\r\nEventTV: 2026-11-22T10:49:04.200+0000\r\n\
+         Severity: Error\r\nService: PJSIP\r\nEventVersion: 1\r\nAccountID: y"
+    )
+}
+
+#[test]
+fn a_rest_dressed_up_as_a_harmless_event_still_accuses_its_writer() {
+    for name in ["MemoryLimit", "LoadAverageLimit", "Newer"] {
+        let stream = sound(&dress(name));
+        assert_eq!(read(&format!("{stream}{stream}")), vec![(Kind::Tampered, "198.18.0.20".to_owned()); 2], "{name}");
+    }
+    assert_eq!(read(&sound(&(dress("FailedACL") + "\r\nX: y"))), [(Kind::Tampered, "198.18.0.20".into())]);
+}
+
+#[test]
+fn a_forged_address_where_another_field_belongs_accuses_its_writer() {
+    let forged = "x\r\nSessionID: b\r\nLocalAddress: IPV4/UDP/1.1.1.1/1\r\nRemoteAddress: IPV4/UDP/9.9.9.9/5";
+    let stream = sound(forged).replace("InvalidAccountID", "ChallengeSent").replace("37146", "37146\r\nChallenge: c");
+    assert_eq!(read(&stream), [(Kind::Tampered, "198.18.0.20".into())]);
+}
+
+#[test]
+fn a_forged_end_that_fits_no_event_and_a_rest_of_no_known_shape_accuse_their_writer() {
+    let forged = "x\r\nSessionID: \r\nLocalAddress: IPV6/::/1\r\nRemoteAddress: IPV4/9.9.9.9/5\r\n\r\n\
+                  Event: Y\r\nPrivilege: security,all";
+    let stream = sound(forged).replace("InvalidAccountID", "ChallengeSent").replace("37146", "37146\r\nChallenge: c");
+    assert_eq!(read(&stream), [(Kind::Tampered, "198.18.0.20".into())]);
+}
+
+#[test]
+fn what_one_attacker_writes_hides_no_event_of_another() {
+    let guess = SOUND.replace("InvalidAccountID", "InvalidPassword").replace("198.18.0.20", "203.0.113.1");
+    let forged = sound("x\r\n\r\n").replace("198.18.0.20", "203.0.113.2");
+    for service in ["SIP", "PJSIP"] {
+        let guess = guess.replace("SIP", service);
+        let (guessed, written) =
+            ((Kind::InvalidPassword, "203.0.113.1".into()), (Kind::Tampered, "203.0.113.2".into()));
+        assert_eq!(
+            read(&format!("{forged}{guess}{forged}{forged}{guess}")),
+            [written.clone(), guessed.clone(), written.clone(), written, guessed],
+            "{service}"
+        );
+    }
+}
+
+#[test]
+fn an_asterisk_that_writes_all_its_events_in_an_unknown_shape_accuses_nobody() {
+    for (known, unknown) in [
+        ("Severity: Error", "Severity: Grave"),
+        ("EventTV: 2026-11-22T10:49:04.200+0000", "EventTV: 1795344544-200000"),
+        ("37146\r\n", "37146\r\nFine-Weather: yes\r\n"),
+        ("AccountID: 9999\r\n", ""),
+        ("Event: InvalidAccountID", "Event: ChallengeSent"),
+    ] {
+        assert_eq!(read(&SOUND.replace(known, unknown).repeat(3)), [], "{unknown}");
+    }
+}
