@@ -21,6 +21,13 @@ pub enum Event {
     Security(Vec<SecurityEvent>),
     /// The AMI connection changed its state.
     Ami(AmiState),
+    /// So many more frames could not be read as events.
+    Unread {
+        /// Of a shape that no known version of Asterisk sends.
+        strange: u64,
+        /// Too long.
+        overlong: u64,
+    },
     /// Asterisk answered a Ping after so long.
     Pong(Duration),
     /// A console session asks; the answer goes to the sender, which never blocks the owner.

@@ -79,6 +79,11 @@ pub trait Firewall: Send {
     /// not is no change, and what is named in both lists is in force afterwards. Returns what was refused.
     fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Vec<Refused>;
 
+    /// How many blocks it bears before looking them through costs more than they are worth.
+    fn capacity(&self) -> usize {
+        65_536
+    }
+
     /// Does what makes the next change quick, such as starting a process ahead. For the moment after the outcome
     /// of a change was told, when nobody waits.
     fn prepare(&mut self) {}

@@ -3,6 +3,7 @@
 //!
 //! Everybody logs through the crate `log`; the level decides whether, and is not shown.
 
+mod budget;
 mod escape;
 mod repeats;
 mod zone;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
 
+pub use budget::Budget;
 pub use escape::{Escaped, escape};
 pub use repeats::Repeats;
 pub use zone::local_time;

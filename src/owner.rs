@@ -7,6 +7,7 @@ mod answer;
 pub mod startup;
 mod stats;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,11 +23,11 @@ use crate::config::{Config, OnStop};
 use crate::console::Console;
 use crate::covered::Covered;
 use crate::daemon;
-use crate::event::{AmiState, Event, Reply};
+use crate::event::{AmiState, Event, Reason, Reply};
 use crate::firewall::{Change, Firewall};
 use crate::journal::{Journal, Record};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, overdue, standing};
-use crate::logging::{LogHandle, Repeats, escape};
+use crate::logging::{Budget, LogHandle, Repeats, escape};
 use crate::plain::Plain;
 use crate::protection::Protection;
 use crate::resolver::Resolver;
@@ -65,12 +66,18 @@ pub struct Owner {
     book: Book,
     /// Blocks that the kernel did not take, to be tried again.
     refused: Book,
+    /// Blocks that it did not end, likewise.
+    unfreed: Vec<(IpNet, &'static str)>,
     evidence: Evidence,
     policy: Policy,
     protection: Protection,
     covered: Covered,
     stats: Stats,
     repeats: Repeats,
+    /// What protected addresses were told of: a forged flood of them drowns no error.
+    spared: Repeats,
+    /// How many blocks may be named one by one in the log.
+    lines: Budget,
     /// When the owner last looked at the clock and tidied, and when it verifies next (monotonic).
     looked: Now,
     tidied: Now,
@@ -128,6 +135,7 @@ impl Owner {
             match event {
                 Event::Security(events) => events.iter().for_each(|event| self.hear(event, now, &mut plan)),
                 Event::Ami(state) => self.note_ami(state, now),
+                Event::Unread { strange, overlong } => self.note_unread(strange, overlong, now),
                 Event::Pong(took) => {
                     let pong = Reply::Pong(took.as_secs_f64() * 1000.0);
                     self.awaiting_pong.drain(..).for_each(|session| send(&session, pong.clone()));
@@ -183,7 +191,9 @@ impl Owner {
             Verdict::Protected { address, reason } => {
                 let what = self.protection.label(&IpNet::from(address)).unwrap_or_else(|| "own address".into());
                 let text = format!("WHITE LIST => {address} not blocked ({reason}): {what}");
-                self.say_once(&text, now, |text| info!("{text}"));
+                if self.spared.allow(&text, now) {
+                    info!("{text}");
+                }
             }
         }
     }
@@ -193,6 +203,7 @@ impl Owner {
         daemon::notify_watchdog();
         let due: Vec<IpNet> = self.book.due(now.wall).collect();
         plan.remove.extend(due.into_iter().map(|net| (net, "Timeout Unblock")));
+        plan.remove.append(&mut self.unfreed);
         for verdict in overdue(&mut self.evidence, &self.policy, now) {
             self.consider(verdict, now, plan);
         }
@@ -213,13 +224,16 @@ impl Owner {
             self.protect(plan);
         }
         self.tend_journal(now);
-        for text in self.repeats.due(now) {
+        for text in self.repeats.due(now).into_iter().chain(self.spared.due(now)) {
             info!("{text}");
+        }
+        if let Some(unnamed) = self.lines.unnamed(now) {
+            warn!("BLOCK => {unnamed} changes more than are named one by one");
         }
     }
 
     /// Enforce, commit, tell.
-    fn carry_out(&mut self, plan: Plan, now: Now) -> Vec<IpNet> {
+    fn carry_out(&mut self, mut plan: Plan, now: Now) -> Vec<IpNet> {
         self.cover(now);
         let mut records: Vec<Record> = self.covered.take_new().map(Record::Port).collect();
         let logins = self.evidence.take_newly_trusted();
@@ -227,16 +241,19 @@ impl Owner {
         if plan.is_empty() && records.is_empty() {
             return Vec::new();
         }
+        self.make_room(&mut plan, now);
         let change = Change {
             add: plan.add.by_end().map(|(net, block)| (net, block.end)).collect(),
             remove: plan.remove.iter().map(|(net, _)| *net).collect(),
         };
         let refusals = if plan.is_empty() { Vec::new() } else { self.firewall.apply(&self.book, &change, now.wall) };
-        let refused: std::collections::HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
+        let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
 
         let mut told = Vec::new();
-        for (net, why) in plan.remove.into_iter().filter(|(net, _)| !refused.contains(net)) {
-            if self.book.remove(&net).is_some() {
+        for (net, why) in plan.remove {
+            if refused.contains(&net) {
+                self.unfreed.push((net, why));
+            } else if self.book.remove(&net).is_some() {
                 records.push(Record::Unblock(net));
                 told.push(("UNBLOCK", net, why));
             }
@@ -253,15 +270,33 @@ impl Owner {
         }
         self.write_journal(&records, now);
 
+        told.truncate(self.lines.take(told.len(), now));
         for piece in told.chunks(TELL) {
             let lines = piece.iter().map(|(what, net, why)| format!("{what} => {} ({why})", Plain(*net)));
             info!("{}", lines.collect::<Vec<_>>().join("\n"));
         }
         for refusal in &refusals {
-            let text = format!("ERROR => {} is not blocked, to be tried again: {}", Plain(refusal.net), refusal.why);
+            let state = if self.book.get(&refusal.net).is_some() { "still" } else { "not" };
+            let text =
+                format!("ERROR => {} is {state} blocked, to be tried again: {}", Plain(refusal.net), refusal.why);
             self.say_once(&text, now, |text| error!("{text}"));
         }
         refused.into_iter().collect()
+    }
+
+    /// Against a flood with forged sources: when there are more blocks than the firewall bears, those that end soonest
+    /// make room, but for the administrator's own.
+    fn make_room(&mut self, plan: &mut Plan, now: Now) {
+        let most = self.firewall.capacity();
+        let over = (self.book.len() + plan.add.len()).saturating_sub(most + plan.remove.len());
+        if over == 0 {
+            return;
+        }
+        let going: HashSet<IpNet> = plan.remove.iter().map(|(net, _)| *net).collect();
+        let old = self.book.by_end().filter(|(net, block)| block.reason != Reason::Manual && !going.contains(net));
+        plan.remove.extend(old.take(over).map(|(net, _)| (net, "No Room")));
+        let text = format!("ERROR => more than {most} blocks: those that end soonest make room");
+        self.say_once(&text, now, |text| error!("{text}"));
     }
 
     /// Leads what was attacked through the chain, if it is not yet.
@@ -352,7 +387,8 @@ impl Owner {
 
     /// Writes down all that is held.
     fn rewrite_journal(&mut self, now: Now) {
-        let records: Vec<Record> = self.book.by_end().map(|(net, block)| Record::Block(net, block)).collect();
+        let blocks = self.book.by_end().map(|(net, block)| Record::Block(net, block));
+        let records: Vec<Record> = blocks.chain(others(&self.evidence, &self.covered, &self.refused)).collect();
         self.write_journal(&records, now);
     }
 
@@ -370,6 +406,17 @@ impl Owner {
                 escape(why),
                 retry.as_secs()
             ),
+        }
+    }
+
+    fn note_unread(&mut self, strange: u64, overlong: u64, now: Now) {
+        self.stats.unread += strange + overlong;
+        if strange > 0 {
+            let text = "AMI => events of a shape that SIPban does not know are passed over: is this a newer Asterisk?";
+            self.say_once(text, now, |text| warn!("{text}"));
+        }
+        if overlong > 0 {
+            self.say_once("AMI => an event too long to read was passed over", now, |text| warn!("{text}"));
         }
     }
 

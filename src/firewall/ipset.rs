@@ -176,6 +176,10 @@ impl Firewall for Ipset {
         refused
     }
 
+    fn capacity(&self) -> usize {
+        262_144
+    }
+
     fn prepare(&mut self) {
         self.tool.prepare();
     }

@@ -189,7 +189,7 @@ impl Owner {
             ami: self.stats.ami.clone(),
             last_event: self.stats.last_event,
             events: self.stats.events,
-            tampered: self.stats.tampered,
+            tampered: self.stats.tampered + self.stats.unread,
             blocks_made: self.stats.blocks,
             blocks: self.book.len(),
             backend: self.firewall.describe(),

@@ -18,7 +18,7 @@ use crate::firewall::dry_run::DryRun;
 use crate::firewall::{Change, Entry, Error, Firewall, Scope};
 use crate::journal::{Journal, Record, Recovered};
 use crate::judge::{Evidence, Policy};
-use crate::logging::{LogHandle, Repeats};
+use crate::logging::{Budget, LogHandle, Repeats};
 use crate::plain::Plain;
 use crate::protection::Protection;
 use crate::resolver::Resolver;
@@ -69,6 +69,7 @@ impl Owner {
             firewall: firewall(&config, covered.scope())?,
             book: Book::default(),
             refused: Book::default(),
+            unfreed: Vec::new(),
             evidence: Evidence::default(),
             policy: Policy { limits: config.limits.clone(), protected: Default::default(), knows_own_ipv6: false },
             protection: Protection::default(),
@@ -78,6 +79,8 @@ impl Owner {
             covered,
             stats: Stats::new(now.wall),
             repeats: Repeats::default(),
+            spared: Repeats::default(),
+            lines: Budget::default(),
             looked: now,
             next_verify: now.monotonic,
             tidied: now,

@@ -21,6 +21,8 @@ pub struct Stats {
     pub events: u64,
     /// Events that somebody wrote lines into.
     pub tampered: u64,
+    /// Frames that could not be read as events, and were passed over.
+    pub unread: u64,
     /// When the last one came.
     pub last_event: Option<UnixTime>,
     /// Blocks made.
@@ -43,6 +45,7 @@ impl Stats {
         Stats {
             events: 0,
             tampered: 0,
+            unread: 0,
             last_event: None,
             blocks: 0,
             ami: AmiStatus { up: false, since: now, text: "not tried yet".into() },

@@ -87,6 +87,9 @@ impl Firewall for Kernel {
     fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Vec<Refused> {
         self.0.lock().unwrap().apply(book, change, now)
     }
+    fn capacity(&self) -> usize {
+        100
+    }
     fn verify(&mut self, book: &Book, now: UnixTime) -> Result<Option<String>, Error> {
         self.0.lock().unwrap().verify(book, now)
     }
@@ -295,6 +298,34 @@ fn an_address_that_the_kernel_does_not_free_is_not_said_to_be_free() {
     let added = ask(&mut owner, Request::WhiteListAdd("203.0.113.7".into()));
     assert!(matches!(added, Reply::WhiteListAdded { freed, .. } if freed.is_empty()));
     assert!(machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn in_a_flood_of_forged_sources_old_blocks_make_room_but_not_the_administrators() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    ask(&mut owner, Request::Block("203.0.113.1/32".parse().unwrap(), Some(60)));
+    for n in 0..150 {
+        owner.turn(vec![attack(&format!("198.51.100.{n}"))]);
+        machine.pass(&mut owner, 0);
+    }
+    assert_eq!(owner.blocks().count(), 100);
+    assert!(machine.holds("203.0.113.1"));
+    assert!(machine.holds("198.51.100.149"));
+}
+
+#[test]
+fn what_the_kernel_would_not_free_is_freed_later() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    ask(&mut owner, Request::WhiteListAdd("203.0.113.7".into()));
+    assert!(machine.holds("203.0.113.7"));
+    machine.kernel.refuse(&[]);
+    machine.pass(&mut owner, 1);
+    assert!(!machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 0);
 }
 
 #[test]
