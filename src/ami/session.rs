@@ -19,8 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest greeting, in bytes; a manager interface says about thirty.
 const MAX_GREETING: usize = 1024;
 
-/// The rest of a cut event comes in the same write as its beginning, so after so long there is none.
-const SILENCE: Duration = Duration::from_millis(50);
+/// The rest of a cut event comes in the same write as its beginning, so after so long there is none: from this machine,
+/// and over a network, which may have to send a part of it again.
+const SILENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// How soon a Ping that the console asks for goes out.
 const IDLE: Duration = Duration::from_millis(250);
@@ -43,6 +44,7 @@ pub(super) struct Session<'a> {
     clock: &'a Clock,
     ping_wanted: &'a AtomicBool,
     stream: TcpStream,
+    silence: Duration,
     framer: Framer,
     guard: Guard,
     /// What was met up to when the owner was last told.
@@ -70,6 +72,7 @@ impl<'a> Session<'a> {
             inbox,
             clock,
             ping_wanted,
+            silence: if is_local(&stream) { SILENCE.0 } else { SILENCE.1 },
             stream,
             framer: Framer::default(),
             guard: Guard::default(),
@@ -97,7 +100,7 @@ impl<'a> Session<'a> {
     pub(super) fn turn(&mut self) -> Result<(), End> {
         let waits = self.guard.is_waiting() && self.framer.is_between_frames();
         let mut events = Vec::new();
-        if self.read(if waits { SILENCE } else { IDLE }, &mut events)? {
+        if self.read(if waits { self.silence } else { IDLE }, &mut events)? {
             self.frames(&mut events)?;
         } else if waits {
             self.guard.silence(&mut events);
@@ -245,6 +248,10 @@ fn connect(ami: &Ami) -> Result<TcpStream, End> {
         }
     }
     Err(last)
+}
+
+fn is_local(stream: &TcpStream) -> bool {
+    stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
 }
 
 fn token() -> Result<String, End> {

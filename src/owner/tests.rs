@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::startup::Parts;
 use super::*;
 use crate::ami::security::{Endpoint, Kind, Service, Transport};
-use crate::clock::Recorded;
+use crate::clock::{Recorded, UnixTime};
 use crate::config::FirewallConfig;
 use crate::event::{Reason, Request};
 use crate::firewall::dry_run::DryRun;

@@ -1,0 +1,172 @@
+//! What the owner does with the time: the work of every second, the changes of the connection, the end.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use log::{error, info, warn};
+
+use super::{Owner, Plan, passed};
+use crate::book::{Block, Book};
+use crate::clock::{Now, UnixTime};
+use crate::config::OnStop;
+use crate::covered::Covered;
+use crate::daemon;
+use crate::event::AmiState;
+use crate::journal::Record;
+use crate::judge::{Evidence, overdue};
+use crate::logging::escape;
+
+/// Seconds between two looks at what is too old to keep.
+const TIDY: u64 = 30;
+
+/// To list a chain of 60,000 rules takes nft a second, in which no attacker is blocked: no more than one part in so many
+/// of the time is spent on it.
+const VERIFY_SHARE: u32 = 50;
+
+/// A wall clock that moves by so many seconds more or less than time passes was set.
+const CLOCK_SET: u64 = 60;
+
+impl Owner {
+    /// What is to be done every second.
+    pub(super) fn tick(&mut self, now: Now, plan: &mut Plan) {
+        daemon::notify_watchdog();
+        let due: Vec<IpNet> = self.book.due(now.wall).collect();
+        plan.remove.extend(due.into_iter().map(|net| (net, "Timeout Unblock")));
+        plan.remove.append(&mut self.unfreed);
+        for verdict in overdue(&mut self.evidence, &self.policy, now) {
+            self.consider(verdict, now, plan);
+        }
+        for (net, block) in std::mem::take(&mut self.refused).by_end() {
+            if block.end > now.wall && !self.policy.protected.meets(&net) {
+                plan.add.insert(net, block);
+            }
+        }
+        if now.monotonic >= self.next_verify {
+            self.covered.ask_again();
+            self.verify(now);
+        }
+        if passed(self.tidied, now) >= TIDY {
+            self.tidied = now;
+            self.evidence.expire(&self.policy, now);
+        }
+        if self.resolver.is_some() && self.protection.follow_machine() {
+            self.protect(plan);
+        }
+        self.tend_journal(now);
+        for text in self.repeats.due(now).into_iter().chain(self.spared.due(now)) {
+            info!("{text}");
+        }
+        if let Some(unnamed) = self.lines.unnamed(now) {
+            warn!("BLOCK => {unnamed} changes more than are named one by one");
+        }
+    }
+
+    fn verify(&mut self, now: Now) {
+        match self.firewall.verify(&self.book, now.wall) {
+            Ok(None) => self.stats.intact(now.wall),
+            Ok(Some(what)) => {
+                let gap = self.stats.repaired(now.wall, &what);
+                warn!("REPAIR => {what}, missing for {gap} s at most");
+            }
+            Err(why) => self.say_once(&format!("ERROR => {why}"), now, |text| error!("{text}")),
+        }
+        let took = self.clock.now().monotonic.saturating_sub(now.monotonic);
+        let pause = Duration::from_secs(self.config.firewall.verify).max(took * VERIFY_SHARE);
+        self.next_verify = now.monotonic + pause;
+    }
+
+    fn tend_journal(&mut self, now: Now) {
+        let others = others(&self.evidence, &self.covered, &self.refused);
+        let Some(journal) = &mut self.journal else { return };
+        match journal.tend(&self.book, others) {
+            Ok(true) => info!("JOURNAL => {} is complete again", self.config.journal.display()),
+            Ok(false) => {}
+            Err(why) => self.say_once(&format!("ERROR => {why}"), now, |text| error!("{text}")),
+        }
+    }
+
+    /// A block lasts as long as was said, whatever is done to the wall clock meanwhile.
+    pub(super) fn follow_clock(&mut self, now: Now) {
+        let passed = passed(self.looked, now);
+        let shown = now.wall.0 as i64 - self.looked.wall.0 as i64;
+        self.looked = now;
+        let jump = shown - passed as i64;
+        if jump.unsigned_abs() < CLOCK_SET {
+            return;
+        }
+        warn!("CLOCK => set by {jump} s; the blocks move with it");
+        let shift = |at: UnixTime| UnixTime(at.0.saturating_add_signed(jump));
+        for (net, block) in self.book.by_end().collect::<Vec<_>>() {
+            self.book.insert(net, Block { since: shift(block.since), end: shift(block.end), ..block });
+        }
+        for (net, block) in self.refused.by_end().collect::<Vec<_>>() {
+            self.refused.insert(net, Block { since: shift(block.since), end: shift(block.end), ..block });
+        }
+        self.evidence.shift(jump);
+        self.rewrite_journal(now);
+    }
+
+    /// Writes down all that is held.
+    pub(super) fn rewrite_journal(&mut self, now: Now) {
+        let blocks = self.book.by_end().map(|(net, block)| Record::Block(net, block));
+        let records: Vec<Record> = blocks.chain(others(&self.evidence, &self.covered, &self.refused)).collect();
+        self.write_journal(&records, now);
+    }
+
+    pub(super) fn note_ami(&mut self, state: AmiState, now: Now) {
+        self.awaiting_pong.clear();
+        if self.stats.ami_is_new() {
+            daemon::notify_ready();
+        }
+        let Some(state) = self.stats.ami_changed(&state, now.wall) else { return };
+        match state {
+            AmiState::Up { greeting } => info!("AMI => connected ({})", escape(greeting)),
+            AmiState::Down { why, retry } => warn!("AMI => lost ({}), retry in {} s", escape(why), retry.as_secs()),
+            AmiState::Refused { why, retry } => error!(
+                "AMI => login refused ({}): look at ami.user and ami.pass here and at manager.conf there, retry in {} s",
+                escape(why),
+                retry.as_secs()
+            ),
+        }
+    }
+
+    pub(super) fn note_unread(&mut self, strange: u64, overlong: u64, now: Now) {
+        self.stats.unread += strange + overlong;
+        if strange > 0 {
+            let text = "AMI => events of a shape that SIPban does not know are passed over: is this a newer Asterisk?";
+            self.say_once(text, now, |text| warn!("{text}"));
+        }
+        if overlong > 0 {
+            self.say_once("AMI => an event too long to read was passed over", now, |text| warn!("{text}"));
+        }
+    }
+
+    pub(super) fn stop(mut self) {
+        daemon::notify_stopping();
+        for text in self.repeats.finish() {
+            info!("{text}");
+        }
+        match self.config.on_stop {
+            // A dry run, or a recorded stream: there is nothing to leave or to remove.
+            _ if self.journal.is_none() => {}
+            OnStop::Keep => info!("CHAIN => {} left in force", self.config.firewall.chain),
+            OnStop::Clear => match self.firewall.tear_down() {
+                Ok(()) => info!("CHAIN => {} removed", self.config.firewall.chain),
+                Err(why) => error!("ERROR => {why}"),
+            },
+        }
+        let others = others(&self.evidence, &self.covered, &self.refused);
+        if let Some(Err(why)) = self.journal.take().map(|journal| journal.close(&self.book, others)) {
+            error!("ERROR => {why}");
+        }
+        info!("SipBan Stop");
+    }
+}
+
+/// What the journal keeps beside the blocks in force: those that wait for the kernel to take them are not to be lost
+/// when it is written anew.
+fn others<'a>(evidence: &'a Evidence, covered: &'a Covered, refused: &'a Book) -> impl Iterator<Item = Record> + 'a {
+    let trust = evidence.trusted().map(|(address, at)| Record::Trust(address, at));
+    let refused = refused.by_end().map(|(net, block)| Record::Block(net, block));
+    trust.chain(covered.learned().map(Record::Port)).chain(refused)
+}
