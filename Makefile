@@ -118,7 +118,7 @@ bench: cargo
 	$(CARGO) bench --locked
 
 # FUZZ_SECONDS for each target; needs a nightly toolchain and cargo-fuzz.
-fuzz:
+fuzz: cargo
 	tests/fuzz/run.sh
 
 clean: cargo

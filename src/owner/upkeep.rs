@@ -133,11 +133,11 @@ impl Owner {
     pub(super) fn note_unread(&mut self, strange: u64, overlong: u64, now: Now) {
         self.stats.unread += strange + overlong;
         if strange > 0 {
-            let text = "AMI => events of a shape that SIPban does not know are passed over: is this a newer Asterisk?";
+            let text = "EVENTS => of a shape that SIPban does not know are passed over: is this a newer Asterisk?";
             self.say_once(text, now, |text| warn!("{text}"));
         }
         if overlong > 0 {
-            self.say_once("AMI => an event too long to read was passed over", now, |text| warn!("{text}"));
+            self.say_once("EVENTS => one too long to read was passed over", now, |text| warn!("{text}"));
         }
     }
 
