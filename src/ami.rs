@@ -23,9 +23,6 @@ use session::{End, Session};
 /// Shortest and longest time between two tries to connect.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// A connection that held for so long was sound.
-const STEADY: Duration = Duration::from_secs(5);
-
 /// The connection as the owner sees it.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -111,13 +108,8 @@ fn keep_connected(ami: &Ami, inbox: &Sender<Event>, clock: &Clock, ping: &Atomic
     loop {
         let end = match Session::open(ami, inbox, clock, ping) {
             Ok(mut session) => {
-                let began = clock.now().monotonic;
-                let end = session.run();
-                // One that ends as soon as it is made is no reason to hurry.
-                if clock.now().monotonic > began + STEADY {
-                    retry = RETRY.0;
-                }
-                end
+                retry = RETRY.0;
+                session.run()
             }
             Err(end) => end,
         };

@@ -158,10 +158,13 @@ fn hostile_frames_neither_stop_it_nor_block_anybody_whom_they_name() {
     ] {
         lab.say(hostile);
     }
-    // Something honest between, so that nothing above can speak for the attacker.
+    // Whatever an attacker writes, the true end of his event follows it.
+    let writer = "192.0.2.203";
+    let addresses = event.split_once("SessionID").unwrap().1.replace("192.0.2.201", writer);
+    lab.say(format!("SessionID{addresses}"));
     lab.say(challenge("192.0.2.202", 1));
     lab.attack_and_block(ATTACKER);
-    lab.wait_for_blocks(&[ATTACKER]);
+    lab.wait_for_blocks(&[writer, ATTACKER]);
     lab.assert_running();
     assert_eq!(lab.logged("AMI => "), 1);
 }
