@@ -8,7 +8,7 @@ pub mod startup;
 mod stats;
 mod upkeep;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::covered::Covered;
 use crate::event::{Event, Reason, Reply};
-use crate::firewall::{Change, Firewall};
+use crate::firewall::{Change, Firewall, Refused};
 use crate::journal::{Journal, Record};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, standing};
 use crate::logging::{Budget, LogHandle, Repeats};
@@ -57,7 +57,7 @@ pub struct Owner {
     /// Blocks that the kernel did not take, to be tried again.
     refused: Book,
     /// Blocks that it did not end, likewise.
-    unfreed: Vec<(IpNet, &'static str)>,
+    unfreed: BTreeMap<IpNet, &'static str>,
     evidence: Evidence,
     policy: Policy,
     protection: Protection,
@@ -208,7 +208,7 @@ impl Owner {
         let mut told = Vec::new();
         for (net, why) in plan.remove {
             if refused.contains(&net) {
-                self.unfreed.push((net, why));
+                self.unfreed.insert(net, why);
             } else if self.book.remove(&net).is_some() {
                 records.push(Record::Unblock(net));
                 told.push(("UNBLOCK", net, why));
@@ -231,13 +231,16 @@ impl Owner {
             let lines = piece.iter().map(|(what, net, why)| format!("{what} => {} ({why})", Plain(*net)));
             info!("{}", lines.collect::<Vec<_>>().join("\n"));
         }
-        for refusal in &refusals {
-            let state = if self.book.get(&refusal.net).is_some() { "still" } else { "not" };
-            let text =
-                format!("ERROR => {} is {state} blocked, to be tried again: {}", Plain(refusal.net), refusal.why);
+        self.tell_refused(&refusals, now);
+        refused.into_iter().collect()
+    }
+
+    fn tell_refused(&mut self, refusals: &[Refused], now: Now) {
+        for Refused { net, why } in refusals {
+            let state = if self.book.get(net).is_some() { "still" } else { "not" };
+            let text = format!("ERROR => {} is {state} blocked, to be tried again: {why}", Plain(*net));
             self.say_once(&text, now, |text| error!("{text}"));
         }
-        refused.into_iter().collect()
     }
 
     /// Against a flood with forged sources: when there are more blocks than the firewall bears, those that end soonest

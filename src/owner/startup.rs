@@ -1,6 +1,6 @@
 //! Start-up, which brings journal and kernel together, and reload.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -69,7 +69,7 @@ impl Owner {
             firewall: firewall(&config, covered.scope())?,
             book: Book::default(),
             refused: Book::default(),
-            unfreed: Vec::new(),
+            unfreed: BTreeMap::new(),
             evidence: Evidence::default(),
             policy: Policy { limits: config.limits.clone(), protected: Default::default(), knows_own_ipv6: false },
             protection: Protection::default(),
@@ -135,20 +135,15 @@ impl Owner {
         };
         let refusals = self.firewall.apply(&self.book, &change, now.wall);
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
-        for refusal in &refusals {
-            let what = if missing.get(&refusal.net).is_some() { "not blocked" } else { "still blocked" };
-            let text = format!("ERROR => {} is {what}, to be tried again: {}", Plain(refusal.net), refusal.why);
-            self.say_once(&text, now, |text| error!("{text}"));
-        }
+        self.tell_refused(&refusals, now);
         for (net, why) in plan.remove {
-            match self.book.remove(&net) {
-                // It is due, and so tried again with the next tick.
-                Some(block) if refused.contains(&net) => self.book.insert(net, Block { end: now.wall, ..block }),
-                _ => {
-                    gone.push(Record::Unblock(net));
-                    info!("UNBLOCK => {} ({why})", Plain(net));
-                }
+            if refused.contains(&net) {
+                self.unfreed.insert(net, why);
+                continue;
             }
+            self.book.remove(&net);
+            gone.push(Record::Unblock(net));
+            info!("UNBLOCK => {} ({why})", Plain(net));
         }
         for (net, block) in missing.by_end() {
             if refused.contains(&net) { self.refused.insert(net, block) } else { self.book.insert(net, block) }

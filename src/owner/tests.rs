@@ -322,6 +322,11 @@ fn what_the_kernel_would_not_free_is_freed_later() {
     machine.kernel.refuse(&["203.0.113.7/32"]);
     ask(&mut owner, Request::WhiteListAdd("203.0.113.7".into()));
     assert!(machine.holds("203.0.113.7"));
+    // However long it refuses, also past the end of the block, it is one block to be freed.
+    for _ in 0..3 {
+        machine.pass(&mut owner, DAY);
+        assert_eq!(owner.unfreed.len(), 1);
+    }
     machine.kernel.refuse(&[]);
     machine.pass(&mut owner, 1);
     assert!(!machine.holds("203.0.113.7"));

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use ipnet::IpNet;
 use log::{error, info, warn};
 
 use super::{Owner, Plan, passed};
@@ -30,9 +29,8 @@ impl Owner {
     /// What is to be done every second.
     pub(super) fn tick(&mut self, now: Now, plan: &mut Plan) {
         daemon::notify_watchdog();
-        let due: Vec<IpNet> = self.book.due(now.wall).collect();
-        plan.remove.extend(due.into_iter().map(|net| (net, "Timeout Unblock")));
-        plan.remove.append(&mut self.unfreed);
+        self.unfreed.extend(self.book.due(now.wall).map(|net| (net, "Timeout Unblock")));
+        plan.remove.extend(std::mem::take(&mut self.unfreed));
         for verdict in overdue(&mut self.evidence, &self.policy, now) {
             self.consider(verdict, now, plan);
         }
