@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 
-use crate::clock::Clock;
 use crate::config::Ami;
 use crate::event::{AmiState, Event};
+use crate::model::clock::Clock;
 use session::{End, Session};
 
 /// Shortest and longest time between two tries to connect.

@@ -6,9 +6,11 @@
 
 pub mod access;
 pub mod command;
+pub mod request;
 pub mod session;
 pub mod telnet;
 pub mod text;
+pub mod whois;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -20,13 +22,13 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::clock::Clock;
 use crate::config::Control;
 use crate::console::access::{Refusals, Verdict};
 use crate::console::session::Session;
 use crate::console::text::LocalTime;
+use crate::console::whois::Whois;
 use crate::event::Event;
-use crate::whois::Whois;
+use crate::model::clock::Clock;
 
 /// Most sessions at a time.
 pub const MAX_SESSIONS: usize = 16;

@@ -1,8 +1,6 @@
 //! What the threads say to one another: [`Event`] is the whole vocabulary of the owner's inbox,
 //! [`Request`] and [`Reply`] that of a console session.
 
-mod console;
-
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -12,7 +10,7 @@ use crossbeam_channel::Sender;
 use serde::{Serialize, Serializer};
 
 use crate::ami::security::SecurityEvent;
-pub use console::{AmiStatus, BlockLine, Counted, Reply, Request, Status, Top, Why};
+pub use crate::console::request::{AmiStatus, BlockLine, Counted, Reply, Request, Status, Top, Why};
 
 /// Everything that can wake the owner.
 #[derive(Debug)]

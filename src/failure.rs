@@ -4,7 +4,9 @@ use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use crate::config::ConfigErrors;
-use crate::{console, daemon, firewall, journal, logging};
+use crate::state::journal;
+use crate::system::daemon;
+use crate::{console, firewall, logging};
 
 /// Why the program ends, for its exit status and the last line on standard error.
 #[derive(Debug, thiserror::Error)]

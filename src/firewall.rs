@@ -8,13 +8,14 @@ mod filter;
 pub mod ipset;
 pub mod iptables;
 pub mod run;
+pub mod scope;
 
 pub use filter::{Rehearsal, rehearse};
 use ipnet::IpNet;
 
-use crate::book::Book;
-use crate::clock::UnixTime;
 use crate::config::FirewallConfig;
+use crate::model::book::Book;
+use crate::model::clock::UnixTime;
 
 /// An entry found in force at set-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::allowlist::Allowlist;
 use crate::ami::security::{Acl, Endpoint, Kind, SecurityEvent, Service};
-use crate::clock::Now;
 use crate::config::Limits;
 use crate::event::Reason;
+use crate::model::allowlist::Allowlist;
+use crate::model::clock::Now;
 pub use evidence::Evidence;
 use evidence::{Failure, Record};
 

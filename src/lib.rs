@@ -19,39 +19,23 @@
 //! - The book, the journal, the log and the console claim only what the kernel was seen to take ([`owner`]).
 //! - Evidence counts only from events that Asterisk is known to have written as they stand ([`ami::security`]).
 //! - Nobody protected is blocked, on whatever evidence ([`judge`]).
-//! - What decides is pure: [`judge`], [`book`], [`allowlist`], [`covered`], [`ami::frame`], [`ami::security`] take the
-//!   time as an argument and neither read nor write anything.
+//! - What decides is pure: [`judge`], [`model`], [`firewall::scope`], [`ami::frame`], [`ami::security`] take the time as
+//!   an argument and neither read nor write anything.
 //! - Memory is bounded, whatever comes in: a frame by [`ami::frame::MAX_FRAME`], evidence by
 //!   [`judge::evidence::MAX_SOURCES`] and [`judge::evidence::MAX_ITEMS`], the inbox, console sessions and their lines.
 
-pub mod allowlist;
 pub mod ami;
-pub mod book;
-pub mod check;
 pub mod cli;
-pub mod clock;
+pub mod command;
 pub mod config;
 pub mod console;
-pub mod covered;
-pub mod ctl;
-pub mod daemon;
-pub mod dump;
-pub mod durable;
 pub mod event;
 pub mod failure;
 pub mod firewall;
-pub mod journal;
 pub mod judge;
 pub mod logging;
+pub mod model;
 pub mod owner;
-pub mod plain;
 pub mod protection;
-pub mod replay;
-pub mod resolver;
-pub mod serve;
-pub mod signals;
-mod sockets;
-pub mod stats;
-pub mod ticker;
-pub mod whitelist;
-pub mod whois;
+pub mod state;
+pub mod system;

@@ -22,7 +22,7 @@ pub use escape::{Escaped, escape};
 pub use repeats::Repeats;
 pub use zone::local_time;
 
-use crate::clock::{Clock, UnixTime};
+use crate::model::clock::{Clock, UnixTime};
 
 /// Where the log goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use sipban::cli::{Cli, Command};
-use sipban::clock::Clock;
+use sipban::command::serve::serve;
+use sipban::command::{check, ctl, replay, stats};
 use sipban::config::Config;
 use sipban::failure::Failure;
-use sipban::serve::serve;
-use sipban::{check, ctl, replay, stats};
+use sipban::model::clock::Clock;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -18,19 +18,19 @@ use log::{error, info, warn};
 
 use crate::ami::Connection;
 use crate::ami::security::SecurityEvent;
-use crate::book::{Block, Book};
-use crate::clock::{Clock, Now};
 use crate::config::Config;
 use crate::console::Console;
-use crate::covered::Covered;
 use crate::event::{Event, Reason, Reply};
+use crate::firewall::scope::Covered;
 use crate::firewall::{Change, Firewall, Refused};
-use crate::journal::{Journal, Record};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, standing};
 use crate::logging::{Budget, LogHandle, Repeats};
-use crate::plain::Plain;
+use crate::model::book::{Block, Book};
+use crate::model::clock::{Clock, Now};
+use crate::model::net::Plain;
 use crate::protection::Protection;
-use crate::resolver::Resolver;
+use crate::protection::resolver::Resolver;
+use crate::state::journal::{Journal, Record};
 use stats::Stats;
 
 /// Most events taken from the inbox in one turn of the loop: some 14,000 attackers at once. More would hardly be quicker,

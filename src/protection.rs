@@ -1,14 +1,17 @@
 //! Who is never blocked: the white list, loopback, this machine's addresses, the AMI host.
 
+pub mod resolver;
+pub mod whitelist;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 
-use crate::allowlist::Allowlist;
 use crate::judge::evidence::is_global_ipv6;
-use crate::whitelist::{Entry, WhiteList};
+use crate::model::allowlist::Allowlist;
+use crate::protection::whitelist::{Entry, WhiteList};
 
 /// Protected addresses and where each comes from.
 #[derive(Debug, Default)]

@@ -10,14 +10,14 @@ use std::sync::OnceLock;
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use sipban::clock::Clock;
+use sipban::command::replay::replay;
 use sipban::config::Config;
 use sipban::event::Reason;
 use sipban::firewall;
 use sipban::logging::{self, LogHandle, Target};
+use sipban::model::clock::Clock;
 use sipban::owner::Owner;
 use sipban::owner::startup::Parts;
-use sipban::replay::replay;
 
 /// What `expect.json` says of a stream.
 #[derive(Deserialize)]

@@ -7,14 +7,14 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use sipban::clock::{Clock, UnixTime};
+use sipban::command::ctl;
 use sipban::config::{Control, Secret};
 use sipban::console::session::Session;
+use sipban::console::whois::Whois;
 use sipban::console::{self, Console, Context, Error, MAX_SESSIONS, Patience};
-use sipban::ctl;
 use sipban::event::{BlockLine, Event, Reason, Reply, Request};
 use sipban::failure::Failure;
-use sipban::whois::Whois;
+use sipban::model::clock::{Clock, UnixTime};
 
 const BANNER: &str = "\r\nSipban\r\nuse 'help' for more commands\r\nsipban>";
 

@@ -3,8 +3,8 @@
 use std::fs;
 
 use log::LevelFilter;
-use sipban::clock::Clock;
 use sipban::logging::{self, Target};
+use sipban::model::clock::Clock;
 
 #[test]
 fn a_log_that_cannot_be_reopened_goes_on_and_says_so_and_the_level_follows() {

@@ -7,11 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
-use sipban::clock::{Clock, UnixTime};
 use sipban::config::Control;
+use sipban::console::whois::{MAX_ANSWER, Whois};
 use sipban::console::{self, Console, Context, Patience};
 use sipban::event::Event;
-use sipban::whois::{MAX_ANSWER, Whois};
+use sipban::model::clock::{Clock, UnixTime};
 
 const ROOT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const REGIONAL: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

@@ -9,9 +9,9 @@ use crossbeam_channel::Sender;
 
 use super::frame::{Frame, Framer};
 use super::security::{Counts, Guard, SecurityEvent};
-use crate::clock::Clock;
 use crate::config::Ami;
 use crate::event::{AmiState, Event};
+use crate::model::clock::Clock;
 
 /// For connecting, greeting and login, and for a write; Asterisk answers a wrong secret after a second.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::unistd::{Uid, User};
 
 use crate::config::{Control, Secret};
-use crate::sockets::{self, canonical};
+use crate::system::sockets::{self, canonical};
 
 /// What is to be done with a connection.
 #[derive(Clone, Debug)]

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::book::{is_too_wide, widest};
 use crate::config;
 use crate::console::text;
 use crate::event::Request;
-use crate::plain::Plain;
-use crate::whitelist::Entry;
+use crate::model::book::{is_too_wide, widest};
+use crate::model::net::Plain;
+use crate::protection::whitelist::Entry;
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! One conversation with a user: reads his lines, asks the owner, writes the answers.
 //!
 //! To a person an answer is a blank line, the lines of text, a blank line and the prompt. After the command `ctl`,
-//! which is answered with the line `ctl` alone, answers have the form that [`crate::ctl`] reads: each line of text
+//! which is answered with the line `ctl` alone, answers have the form that [`crate::command::ctl`] reads: each line of text
 //! behind one space, then the line `ok` or `error`.
 
 use std::collections::VecDeque;

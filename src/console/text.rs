@@ -5,10 +5,10 @@
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::clock::UnixTime;
+use crate::console::whois;
 use crate::event::{BlockLine, Reply, Status, Top, Why};
-use crate::plain::Plain;
-use crate::whois;
+use crate::model::clock::UnixTime;
+use crate::model::net::Plain;
 
 /// Local time as `2019-06-13 12:01:55`, without brackets.
 pub type LocalTime = fn(UnixTime) -> String;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use ipnet::IpNet;
 
 use super::{Change, Entry, Error, Firewall, Refused, Scope};
-use crate::book::Book;
-use crate::clock::UnixTime;
 use crate::config::FirewallConfig;
+use crate::model::book::Book;
+use crate::model::clock::UnixTime;
 
 /// A firewall in memory, which takes everything but what it was told to refuse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,9 +17,9 @@ pub(super) use self::family::Family;
 pub(super) use self::listing::Source;
 use super::run::Program;
 use super::{Change, Entry, Error, Firewall, Refused, Scope};
-use crate::book::Book;
-use crate::clock::UnixTime;
 use crate::config::FirewallConfig;
+use crate::model::book::Book;
+use crate::model::clock::UnixTime;
 
 /// The IP version a command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

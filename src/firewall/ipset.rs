@@ -19,9 +19,9 @@ use self::tool::Tool;
 use super::filter::{Filter, Version, all_done, succeed};
 use super::run::Failure;
 use super::{Change, Entry, Error, Firewall, Refused, Scope};
-use crate::book::Book;
-use crate::clock::UnixTime;
 use crate::config::FirewallConfig;
+use crate::model::book::Book;
+use crate::model::clock::UnixTime;
 
 /// Most seconds the kernel counts: 2^31 milliseconds, almost 25 days.
 const LONGEST: u64 = 2_147_483;

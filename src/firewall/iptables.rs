@@ -6,9 +6,9 @@ use ipnet::IpNet;
 
 use super::filter::{Filter, Source, Version, succeed};
 use super::{Change, Entry, Error, Firewall, Refused, Scope};
-use crate::book::Book;
-use crate::clock::UnixTime;
 use crate::config::FirewallConfig;
+use crate::model::book::Book;
+use crate::model::clock::UnixTime;
 
 /// The backend `iptables`.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::Error;
-use crate::clock::Clock;
+use crate::model::clock::Clock;
 
 /// A program that was found, and that is always started by its full path.
 #[derive(Clone, Debug)]

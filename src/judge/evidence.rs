@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{Charge, Policy};
 use crate::ami::security::{Acl, Endpoint, Kind, SecurityEvent, Service};
-use crate::clock::{Now, UnixTime};
+use crate::model::clock::{Now, UnixTime};
 
 /// Most sources of which evidence is held.
 pub const MAX_SOURCES: usize = 16_384;

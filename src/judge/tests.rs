@@ -1,6 +1,6 @@
 use super::*;
 use crate::ami::security::{Endpoint, Transport};
-use crate::clock::UnixTime;
+use crate::model::clock::UnixTime;
 
 const LIMITS: Limits = Limits {
     window: 600,

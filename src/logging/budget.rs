@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Now;
+use crate::model::clock::Now;
 
 /// So many lines at once, about 6 MB of log...
 const MOST: u64 = 100_000;
@@ -56,7 +56,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixTime;
+    use crate::model::clock::UnixTime;
 
     fn at(seconds: u64) -> Now {
         Now { wall: UnixTime(seconds), monotonic: Duration::from_secs(seconds) }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::clock::Now;
+use crate::model::clock::Now;
 
 /// The same message is logged at most once in this time.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -83,7 +83,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixTime;
+    use crate::model::clock::UnixTime;
 
     fn at(seconds: u64) -> Now {
         Now { wall: UnixTime(0), monotonic: Duration::from_secs(seconds) }

@@ -4,7 +4,7 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 
 use tz::{TimeZone, TimeZoneRef, UtcDateTime};
 
-use crate::clock::UnixTime;
+use crate::model::clock::UnixTime;
 
 static ZONE: LazyLock<RwLock<TimeZone>> = LazyLock::new(|| RwLock::new(zone_of_machine()));
 

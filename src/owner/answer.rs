@@ -7,15 +7,15 @@ use ipnet::IpNet;
 use log::{info, warn};
 
 use super::{Owner, Plan, send};
-use crate::book::Block;
-use crate::clock::Now;
-use crate::dump;
 use crate::event::{BlockLine, Counted, Reason, Reply, Request, Status, Why};
-use crate::journal::Record;
 use crate::judge::{source, standing};
 use crate::logging::escape;
-use crate::plain::Plain;
-use crate::whitelist;
+use crate::model::book::Block;
+use crate::model::clock::Now;
+use crate::model::net::Plain;
+use crate::protection::whitelist;
+use crate::state::dump;
+use crate::state::journal::Record;
 
 impl Owner {
     /// Does what a session asks and answers it.

@@ -8,21 +8,21 @@ use log::{error, info, warn};
 
 use super::stats::Stats;
 use super::{Owner, Plan};
-use crate::book::{Block, Book};
-use crate::clock::{Clock, Now};
 use crate::config::Config;
-use crate::covered::Covered;
-use crate::daemon;
 use crate::event::Reason;
 use crate::firewall::dry_run::DryRun;
+use crate::firewall::scope::Covered;
 use crate::firewall::{Change, Entry, Error, Firewall, Scope};
-use crate::journal::{Journal, Record, Recovered};
 use crate::judge::{Evidence, Policy};
 use crate::logging::{Budget, LogHandle, Repeats};
-use crate::plain::Plain;
+use crate::model::book::{Block, Book};
+use crate::model::clock::{Clock, Now};
+use crate::model::net::Plain;
 use crate::protection::Protection;
-use crate::resolver::Resolver;
-use crate::whitelist::WhiteList;
+use crate::protection::resolver::Resolver;
+use crate::protection::whitelist::WhiteList;
+use crate::state::journal::{Journal, Record, Recovered};
+use crate::system::daemon;
 
 /// Chooses and makes the firewall: the journal is read before it is known which traffic goes through it.
 pub type MakeFirewall = Box<dyn FnOnce(&Config, Scope) -> Result<Box<dyn Firewall>, Error>>;

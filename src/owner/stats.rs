@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use ipnet::IpNet;
 
 use crate::ami::security::{Kind, SecurityEvent};
-use crate::clock::UnixTime;
 use crate::event::{AmiState, AmiStatus, Reason, Top};
+use crate::model::clock::UnixTime;
 
 /// Most addresses whose blocks are counted one by one.
 const MAX_COUNTED: usize = 16_384;

@@ -9,12 +9,12 @@ use tempfile::TempDir;
 use super::startup::Parts;
 use super::*;
 use crate::ami::security::{Endpoint, Kind, Service, Transport};
-use crate::clock::{Recorded, UnixTime};
 use crate::config::FirewallConfig;
 use crate::event::{Reason, Request};
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::{Entry, Error, Refused, Scope};
 use crate::logging::{self, Target};
+use crate::model::clock::{Recorded, UnixTime};
 
 const DAY: u64 = 86_400;
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 use log::{error, info, warn};
 
 use super::{Owner, Plan, passed};
-use crate::book::{Block, Book};
-use crate::clock::{Now, UnixTime};
 use crate::config::OnStop;
-use crate::covered::Covered;
-use crate::daemon;
 use crate::event::AmiState;
-use crate::journal::Record;
+use crate::firewall::scope::Covered;
 use crate::judge::{Evidence, overdue};
 use crate::logging::escape;
+use crate::model::book::{Block, Book};
+use crate::model::clock::{Now, UnixTime};
+use crate::state::journal::Record;
+use crate::system::daemon;
 
 /// Seconds between two looks at what is too old to keep.
 const TIDY: u64 = 30;

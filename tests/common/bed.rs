@@ -5,13 +5,13 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use ipnet::IpNet;
-use sipban::book::{Block, Book};
-use sipban::clock::UnixTime;
 use sipban::config::{Backend, FirewallConfig, ScopeConfig};
 use sipban::event::Reason;
 use sipban::firewall::ipset::Ipset;
 use sipban::firewall::iptables::Iptables;
 use sipban::firewall::{Change, Error, Firewall, Refused, Scope};
+use sipban::model::book::{Block, Book};
+use sipban::model::clock::UnixTime;
 
 use crate::netns::{Netns, Variant, call};
 

@@ -22,7 +22,7 @@ use crossbeam_channel::{Sender, unbounded};
 use ipnet::IpNet;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
-use sipban::clock::Clock;
+use sipban::model::clock::Clock;
 use tempfile::TempDir;
 
 use asterisk::{FakeAsterisk, Step};

@@ -203,7 +203,7 @@ fn a_block_that_ended_while_the_daemon_was_down_goes_at_the_next_start() {
     lab.kill();
     assert!(lab.is_blocked("192.0.2.7"));
     let end: u64 = lab.text("state/bans").split(' ').nth(4).unwrap().parse().unwrap();
-    let clock = sipban::clock::Clock::start();
+    let clock = sipban::model::clock::Clock::start();
     wait_until("its end", || clock.now().wall.0 > end);
     lab.start();
     lab.wait_for_blocks(&[ATTACKER]);

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sipban::clock::Clock;
 use sipban::config::Backend::Ipset;
+use sipban::model::clock::Clock;
 
 use crate::bed::{Bed, JUMPS, NOW, V4, V6, each_joined, each_with, found, net, nets, send};
 use crate::netns::{Netns, call, replace_by_script};

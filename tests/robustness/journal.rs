@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 
 use nix::sched::{CloneFlags, unshare};
-use sipban::clock::Clock;
+use sipban::model::clock::Clock;
 
 use crate::lab::asterisk::Step;
 use crate::lab::netns::{Variant, call};

@@ -8,10 +8,10 @@ use ipnet::IpNet;
 use super::listing::{Header, Held};
 use super::tool::Tool;
 use super::{LONGEST, timeout};
-use crate::book::Book;
-use crate::clock::UnixTime;
 use crate::firewall::filter::{Family, Source, Version};
 use crate::firewall::{Entry, Error};
+use crate::model::book::Book;
+use crate::model::clock::UnixTime;
 
 /// Seconds by which the kernel may end an entry earlier or later than the book. Its seconds are whole ones, and the
 /// daemon may have been busy between reading the clock and writing the entry.

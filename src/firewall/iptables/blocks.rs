@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use ipnet::IpNet;
 
-use crate::book::Book;
 use crate::firewall::Refused;
 use crate::firewall::filter::{Family, Source, Version};
 use crate::firewall::run::Failure;
+use crate::model::book::Book;
 
 /// Most blocks that are removed by their text; more of them, and the chain is written anew in the same
 /// transaction, which no packet sees.

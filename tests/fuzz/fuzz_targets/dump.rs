@@ -4,8 +4,8 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use sipban::clock::UnixTime;
-use sipban::dump::{self, MOST_PROBLEMS};
+use sipban::model::clock::UnixTime;
+use sipban::state::dump::{self, MOST_PROBLEMS};
 
 fuzz_target!(|bytes: &[u8]| {
     let folder = tempfile::tempdir().expect("a folder for files");

@@ -5,7 +5,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use sipban::journal::{Error, Journal, Record};
+use sipban::state::journal::{Error, Journal, Record};
 
 fuzz_target!(|input: (bool, Vec<(bool, &str)>, &[u8])| {
     let (ours, lines, rest) = input;
@@ -33,14 +33,14 @@ fuzz_target!(|input: (bool, Vec<(bool, &str)>, &[u8])| {
     };
     assert!(kept());
     let address = "203.0.113.7".parse().expect("an address");
-    journal.append(&[Record::Trust(address, sipban::clock::UnixTime(7))]).expect("the folder can be written to");
+    journal.append(&[Record::Trust(address, sipban::model::clock::UnixTime(7))]).expect("the folder can be written to");
     drop(journal);
 
     let (_, again) = Journal::open(&path).expect("our own journal can be opened");
     assert_eq!((again.blocks, again.ports), (first.blocks, first.ports));
     let mut trust = first.trust;
     trust.retain(|(known, _)| *known != address);
-    trust.push((address, sipban::clock::UnixTime(7)));
+    trust.push((address, sipban::model::clock::UnixTime(7)));
     trust.sort_unstable();
     assert_eq!(again.trust, trust);
 });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use sipban::ami::security::{Acl, Endpoint, Kind, SecurityEvent, Service, Transport};
-use sipban::clock::{Now, UnixTime};
+use sipban::model::clock::{Now, UnixTime};
 use sipban::config::Config;
 use sipban::judge::evidence::MAX_SOURCES;
 use sipban::judge::{Evidence, Policy, Verdict, judge, overdue, standing};

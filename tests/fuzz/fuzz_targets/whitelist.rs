@@ -5,7 +5,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use sipban::whitelist::{Entry, WhiteList};
+use sipban::protection::whitelist::{Entry, WhiteList};
 
 const GUEST: &str = "192.0.2.177";
 

@@ -1,0 +1,75 @@
+//! The files that the daemon writes, and the time that it writes into them.
+
+use std::path::Path;
+
+use nix::unistd::{AccessFlags, access};
+use tz::TimeZone;
+
+use super::{Finding, Level, Machine};
+use crate::logging::local_time;
+use crate::state::durable::folder_of;
+
+pub(super) fn check(machine: &Machine) -> Vec<Finding> {
+    let config = machine.config;
+    vec![
+        log(&config.log_file),
+        journal(&config.journal),
+        replaced("dump", &config.dump, "flush and save"),
+        replaced("white list", &config.white_list, "wl add and wl del"),
+        time(machine),
+    ]
+}
+
+/// Is appended to.
+fn log(file: &Path) -> Finding {
+    let result = if file.is_file() { writable(file) } else { takes_files(folder_of(file)) };
+    finding("log", file, result, "set log.file to a file in a folder that is there and can be written")
+}
+
+/// Is made with its folder.
+fn journal(file: &Path) -> Finding {
+    let there = folder_of(file).ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let result = takes_files(there).and_then(|()| if file.is_file() { writable(file) } else { Ok(()) });
+    let advice = "set state.file to a file that can be written: without it a restart forgets the blocks";
+    finding("journal", file, result, advice)
+}
+
+/// Is replaced by a new file of the same name, now and then, on a command of the console.
+fn replaced(what: &'static str, file: &Path, commands: &str) -> Finding {
+    let advice = format!("make its folder, or give the right to write there: {commands} need it");
+    let finding = finding(what, file, takes_files(folder_of(file)), &advice);
+    // The daemon does without.
+    if finding.level == Level::Fail { Finding { level: Level::Warn, ..finding } } else { finding }
+}
+
+/// What the log says is of use only if its times are.
+fn time(machine: &Machine) -> Finding {
+    const WHAT: &str = "time zone";
+    let now = local_time(machine.clock.now().wall);
+    let zone = match std::env::var("TZ") {
+        Ok(zone) => TimeZone::from_posix_tz(&zone).map_err(|error| format!("TZ={zone} is no time zone: {error}")),
+        Err(_) => TimeZone::local().map_err(|error| format!("/etc/localtime cannot be used: {error}")),
+    };
+    match zone {
+        Ok(_) => Finding::ok(WHAT, format!("it is {now} here")),
+        Err(why) => {
+            Finding::warn(WHAT, format!("{why}; the log has UTC, {now}"), "set it with timedatectl set-timezone")
+        }
+    }
+}
+
+fn finding(what: &'static str, file: &Path, result: Result<(), String>, advice: &str) -> Finding {
+    match result {
+        Ok(()) => Finding::ok(what, format!("{} can be written", file.display())),
+        Err(why) => Finding::fail(what, format!("{} cannot be written: {why}", file.display()), advice),
+    }
+}
+
+fn takes_files(folder: &Path) -> Result<(), String> {
+    if folder.is_dir() { writable(folder) } else { Err(format!("there is no folder {}", folder.display())) }
+}
+
+/// Also knows of a file system that is mounted for reading only, which stops root too.
+fn writable(path: &Path) -> Result<(), String> {
+    access(path, AccessFlags::W_OK).map_err(|error| format!("{}: {}", path.display(), error.desc()))
+}

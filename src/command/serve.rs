@@ -1,0 +1,128 @@
+//! Runs the daemon: sets up everything in the order in which it can fail, then hands the main thread to the owner.
+
+use std::path::Path;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::{error, warn};
+
+use crate::ami;
+use crate::cli::Run;
+use crate::config::{Backend, Config};
+use crate::console::whois::Whois;
+use crate::console::{self, Console};
+use crate::event::Event;
+use crate::failure::Failure;
+use crate::firewall::dry_run::DryRun;
+use crate::firewall::ipset::Ipset;
+use crate::firewall::iptables::Iptables;
+use crate::firewall::{self, Firewall, Scope};
+use crate::logging::{self, LogHandle, Target};
+use crate::model::clock::Clock;
+use crate::owner::Owner;
+use crate::owner::startup::{MakeFirewall, Parts};
+use crate::protection::resolver;
+use crate::state::journal::Journal;
+use crate::system::daemon::{self, Side};
+use crate::system::{signals, ticker};
+
+/// Events that may wait for the owner. Each can be what one read brought, so this is what four megabytes of AMI come to;
+/// beyond it TCP holds Asterisk back.
+const INBOX: usize = 64;
+
+/// Guards the PBX until told to stop.
+///
+/// # Errors
+/// If it cannot be set up. Once it is, nothing ends it but a signal.
+pub fn serve(config_file: &Path, run: &Run) -> Result<(), Failure> {
+    let config_file = std::path::absolute(config_file).map_err(|why| Failure::new(Failure::CONFIG, why))?;
+    let (config, warnings) = Config::load(&config_file)?;
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    if !run.daemon {
+        let (owner, inbox) = set_up(config, &config_file, run.dry_run, &warnings)?;
+        owner.run(&inbox);
+        return Ok(());
+    }
+    match daemon::detach(&run.pid_file)? {
+        Side::Foreground => Ok(()),
+        Side::Daemon(started) => match set_up(config, &config_file, run.dry_run, &warnings) {
+            Ok((owner, inbox)) => {
+                let _pid_file = started.ready();
+                owner.run(&inbox);
+                Ok(())
+            }
+            Err(failure) => {
+                started.failed(failure.code, &failure.text);
+                Err(failure)
+            }
+        },
+    }
+}
+
+/// Everything but the loop.
+fn set_up(
+    config: Config,
+    config_file: &Path,
+    dry_run: bool,
+    warnings: &[String],
+) -> Result<(Owner, Receiver<Event>), Failure> {
+    let clock = Clock::start();
+    let target = if dry_run { Target::Stdout } else { Target::File(config.log_file.clone()) };
+    let log = logging::start(target, config.log_level, clock.clone())?;
+    warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
+    let failed = |failure: &Failure| error!("ERROR => {failure}");
+    assemble(config, config_file, dry_run, clock, log).inspect_err(failed)
+}
+
+/// The parts, those that may fail before the firewall is touched first. A dry run opens no console and keeps no
+/// journal, so that it can be started beside the daemon that guards the machine.
+fn assemble(
+    config: Config,
+    config_file: &Path,
+    dry_run: bool,
+    clock: Clock,
+    log: LogHandle,
+) -> Result<(Owner, Receiver<Event>), Failure> {
+    let failed = |error: std::io::Error| Failure::new(Failure::SYSTEM, format!("cannot start a thread: {error}"));
+    let (sender, inbox) = bounded(INBOX);
+    let (journal, console, make): (_, _, MakeFirewall) = if dry_run {
+        (None, None, Box::new(|_, _| Ok(Box::new(DryRun::default()))))
+    } else {
+        let journal = Journal::open(&config.journal)?;
+        (Some(journal), Some(open_console(&config, &sender, &clock)?), Box::new(firewall))
+    };
+    let resolver = resolver::start(sender.clone()).map_err(failed)?;
+    let ami = config.ami.clone();
+    let mut owner = Owner::new(Parts {
+        firewall: make,
+        config,
+        config_file: config_file.to_owned(),
+        clock: clock.clone(),
+        log,
+        journal,
+        resolver: Some(resolver),
+    })?;
+    signals::start(sender.clone()).map_err(failed)?;
+    ticker::start(sender.clone()).map_err(failed)?;
+    owner.attach(ami::start(ami, sender, clock).map_err(failed)?, console);
+    Ok((owner, inbox))
+}
+
+fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result<Console, Failure> {
+    let context = console::Context {
+        chain: config.firewall.chain.clone(),
+        inbox: inbox.clone(),
+        clock: clock.clone(),
+        local_time: logging::local_time,
+        patience: console::Patience::default(),
+        whois: Whois::default(),
+    };
+    Ok(console::listen(&config.control, context)?)
+}
+
+/// The one place that chooses how to block.
+fn firewall(config: &Config, scope: Scope) -> Result<Box<dyn Firewall>, firewall::Error> {
+    match config.firewall.backend {
+        Backend::Iptables => Ok(Box::new(Iptables::new(&config.firewall, scope)?)),
+        Backend::Ipset => Ok(Box::new(Ipset::new(&config.firewall, scope)?)),
+    }
+}

@@ -1,0 +1,201 @@
+//! PURE: what is shown of a tally, as data, as JSON and as CSV.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
+
+use super::census::Record;
+use super::line::{Cause, Moment, date};
+use super::tally::{Tally, group};
+use crate::model::net::Plain;
+
+/// What the logs say. What is counted is blocks, if nothing else is said; times are local.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// Files read, at least in part, their whole lines, and lines that are damaged or of no log of ours.
+    pub files: usize,
+    pub lines: u64,
+    pub malformed: u64,
+    /// Times of the first and the last line.
+    pub first: Option<Moment>,
+    pub last: Option<Moment>,
+    pub blocks: u64,
+    /// Different addresses or networks that were blocked, and what is known of those blocked more than once.
+    pub addresses: usize,
+    pub repeat_offenders: Repeats,
+    pub unblocks: u64,
+    pub repairs: u64,
+    pub errors: u64,
+    pub ami_lost: u64,
+    pub starts: u64,
+    /// How much the counts of single addresses may lack. If not 0, there were more than fit in memory, and `addresses`,
+    /// `repeat_offenders` and the number of addresses of a network are least numbers.
+    pub lacking: u32,
+    /// The same for the counts of networks, which are exact far longer.
+    pub networks_lacking: u32,
+    pub by_hour: [u64; 24],
+    /// Days that have any, in their order.
+    pub by_day: Vec<Day>,
+    /// Reasons that there were, most frequent first.
+    pub by_reason: Vec<Reason>,
+    /// Those that were blocked most often.
+    pub top_addresses: Vec<Address>,
+    /// The same for a /24 or /64 of which more than one was blocked.
+    pub top_networks: Vec<Network>,
+}
+
+/// Addresses that were blocked more than once, and how often all of them together.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Repeats {
+    pub addresses: usize,
+    pub blocks: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Day {
+    #[serde(serialize_with = "day_text")]
+    pub day: u32,
+    pub blocks: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Reason {
+    pub reason: &'static str,
+    pub blocks: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Address {
+    #[serde(serialize_with = "plain")]
+    pub address: IpNet,
+    pub blocks: u32,
+    pub first: Moment,
+    pub last: Moment,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Network {
+    pub network: IpNet,
+    pub blocks: u32,
+    pub addresses: usize,
+    pub first: Moment,
+    pub last: Moment,
+}
+
+impl Report {
+    /// With so many addresses and networks.
+    pub(super) fn new(tally: &Tally, top: usize) -> Report {
+        let repeated = || tally.addresses.records().filter(|(_, record)| record.blocks > 1);
+        let by_day = (0..).zip(&tally.by_day).filter(|(_, blocks)| **blocks > 0);
+        let by_cause = Cause::all().map(|cause| Reason { reason: cause.text(), blocks: tally.by_cause[cause.index()] });
+        let mut by_reason: Vec<Reason> = by_cause.filter(|reason| reason.blocks > 0).collect();
+        by_reason.sort_by_key(|reason| Reverse(reason.blocks));
+        Report {
+            files: tally.files,
+            lines: tally.lines,
+            malformed: tally.malformed,
+            first: tally.span.map(|(first, _)| first),
+            last: tally.span.map(|(_, last)| last),
+            blocks: tally.blocks,
+            addresses: tally.addresses.distinct(),
+            repeat_offenders: Repeats {
+                addresses: repeated().count(),
+                blocks: repeated().map(|(_, record)| u64::from(record.blocks)).sum(),
+            },
+            unblocks: tally.unblocks,
+            repairs: tally.repairs,
+            errors: tally.errors,
+            ami_lost: tally.ami_lost,
+            starts: tally.starts,
+            lacking: tally.addresses.lacking(),
+            networks_lacking: tally.groups.lacking(),
+            by_hour: tally.by_hour,
+            by_day: by_day.map(|(day, blocks)| Day { day, blocks: *blocks }).collect(),
+            by_reason,
+            top_addresses: top_addresses(tally, top),
+            top_networks: top_networks(tally, top),
+        }
+    }
+
+    /// One table of all tables, for a spreadsheet: which one a row is of, its key, the count, and what more is known.
+    pub(super) fn csv(&self) -> String {
+        let mut csv = "table,key,count,addresses,first,last\n".to_owned();
+        let span = [self.first, self.last].map(|time| time.map_or(String::new(), |time| time.to_string()));
+        // Writing to a String cannot fail. No value holds a comma, a quote or the end of a line.
+        let _ = writeln!(csv, "total,blocks,{},{},{},{}", self.blocks, self.addresses, span[0], span[1]);
+        let repeats = &self.repeat_offenders;
+        let _ = writeln!(csv, "total,repeat offenders,{},{},,", repeats.blocks, repeats.addresses);
+        for (key, count) in [
+            ("unblocks", self.unblocks),
+            ("repairs", self.repairs),
+            ("errors", self.errors),
+            ("AMI connections lost", self.ami_lost),
+            ("starts", self.starts),
+            ("lines", self.lines),
+            ("malformed lines", self.malformed),
+        ] {
+            let _ = writeln!(csv, "total,{key},{count},,,");
+        }
+        for (hour, count) in self.by_hour.iter().enumerate() {
+            let _ = writeln!(csv, "hour,{hour:02},{count},,,");
+        }
+        for Day { day, blocks } in &self.by_day {
+            let _ = writeln!(csv, "day,{},{blocks},,,", date(*day));
+        }
+        for Reason { reason, blocks } in &self.by_reason {
+            let _ = writeln!(csv, "reason,{reason},{blocks},,,");
+        }
+        for Address { address, blocks, first, last } in &self.top_addresses {
+            let _ = writeln!(csv, "address,{},{blocks},,{first},{last}", Plain(*address));
+        }
+        for Network { network, blocks, addresses, first, last } in &self.top_networks {
+            let _ = writeln!(csv, "network,{network},{blocks},{addresses},{first},{last}");
+        }
+        csv
+    }
+}
+
+fn top_addresses(tally: &Tally, top: usize) -> Vec<Address> {
+    let records = tally.addresses.records();
+    let addresses = records.map(|(address, Record { blocks, first, last })| Address { address, blocks, first, last });
+    most(addresses.collect(), top, |row| (Reverse(row.blocks), row.address))
+}
+
+fn top_networks(tally: &Tally, top: usize) -> Vec<Network> {
+    let mut networks: HashMap<IpNet, (Record, usize)> = HashMap::with_capacity(tally.addresses.distinct());
+    let mut add = |net, record: Record, addresses| {
+        let sum = networks.entry(net);
+        let sum = sum.and_modify(|(sum, members)| (*sum, *members) = (sum.and(record), *members + addresses));
+        sum.or_insert((record, addresses));
+    };
+    tally.addresses.records().for_each(|(net, record)| add(group(net), record, 1));
+    tally.groups.records().for_each(|(net, record)| add(net, record, 0));
+    let rows = networks.into_iter().map(|(network, (record, addresses))| {
+        let Record { blocks, first, last } = record;
+        Network { network, blocks, addresses, first, last }
+    });
+    // Of addresses that did not fit in memory it is not known how many they were, so 0 may be many.
+    let several = rows.filter(|row| row.blocks > 1 && row.addresses != 1);
+    most(several.collect(), top, |row| (Reverse(row.blocks), row.network))
+}
+
+/// The first rows in the order of `key`.
+fn most<T, K: Ord>(mut rows: Vec<T>, top: usize, key: impl Fn(&T) -> K) -> Vec<T> {
+    if top < rows.len() {
+        rows.select_nth_unstable_by_key(top, &key);
+        rows.truncate(top);
+    }
+    rows.sort_unstable_by_key(key);
+    rows
+}
+
+fn plain<S: Serializer>(net: &IpNet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Plain(*net))
+}
+
+fn day_text<S: Serializer>(day: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&date(*day))
+}

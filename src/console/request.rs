@@ -1,0 +1,235 @@
+//! What a console session and the owner say to one another.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::console::whois;
+use crate::event::Reason;
+use crate::model::clock::UnixTime;
+
+/// A question or an order from a console session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// List the blocks.
+    Blocks,
+    /// Block an address or a network, for so many seconds or for `timer.ban`.
+    Block(IpNet, Option<u64>),
+    /// End the block of an address or a network.
+    Unblock(IpNet),
+    /// Write the dump, then remove all blocks.
+    Flush,
+    /// Read the dump back.
+    Restore,
+    /// Write the dump, keep the blocks.
+    Save,
+    /// Send a Ping to Asterisk.
+    Ping,
+    /// How long the daemon has run.
+    Uptime,
+    /// Show the white list.
+    WhiteList,
+    /// Add an address, a network or a host name to the white list and to its file.
+    WhiteListAdd(String),
+    /// Take an entry out of the white list and out of its file.
+    WhiteListDel(String),
+    /// One screen on the state of the daemon.
+    Status,
+    /// All that is known of an address.
+    Why(IpAddr),
+    /// Who was blocked most often.
+    Top,
+}
+
+/// What the owner answers to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The blocks, soonest end first.
+    Blocks(Vec<BlockLine>),
+    /// The kernel took the block.
+    Blocked(IpNet),
+    /// It was blocked before; `by` is the block that covers it.
+    AlreadyBlocked {
+        /// What was asked for.
+        net: IpNet,
+        /// The block in force that covers it.
+        by: IpNet,
+    },
+    /// It is protected (or holds something protected), so it is not blocked.
+    InWhiteList {
+        /// What was asked for.
+        net: IpNet,
+        /// The protected entry it meets, and where that comes from.
+        entry: String,
+    },
+    /// The block is gone.
+    Unblocked(IpNet),
+    /// There was no such block; `by` is a wider block that covers it, if any.
+    NotBlocked {
+        /// What was asked for.
+        net: IpNet,
+        /// A wider block in force.
+        by: Option<IpNet>,
+    },
+    /// Dumped and removed all blocks of this chain.
+    Flushed {
+        /// Name of the chain.
+        chain: String,
+    },
+    /// The dump is in force again, but for the listed failures.
+    Restored {
+        /// Name of the chain.
+        chain: String,
+        /// The blocks now in force again.
+        blocks: Vec<BlockLine>,
+        /// Lines or blocks that could not be restored, and why; empty means the dump file is gone.
+        problems: Vec<String>,
+    },
+    /// There is no dump file.
+    NoDump,
+    /// The dump holds so many blocks; the path is the file.
+    Saved {
+        /// Path of the dump.
+        file: String,
+        /// Number of blocks in it.
+        blocks: usize,
+    },
+    /// A Ping is on its way; a second reply, [`Reply::Pong`], follows if Asterisk answers.
+    PingSent,
+    /// Asterisk answered after so many milliseconds.
+    Pong(f64),
+    /// There is no connection to Asterisk to send a Ping on.
+    NotConnected,
+    /// Seconds since the daemon's start.
+    Uptime(u64),
+    /// The entries of the white list as written, then the addresses protected by themselves.
+    WhiteList {
+        /// The entries of the file.
+        entries: Vec<String>,
+        /// Addresses protected without being listed: loopback, this machine, the AMI host.
+        own: Vec<String>,
+    },
+    /// Added; the blocks it freed.
+    WhiteListAdded {
+        /// The entry.
+        entry: String,
+        /// Blocks that ended because of it.
+        freed: Vec<IpNet>,
+    },
+    /// The entry was there already.
+    WhiteListHas(String),
+    /// The entry is gone.
+    WhiteListRemoved(String),
+    /// There was no such entry.
+    WhiteListLacks(String),
+    /// The state of the daemon.
+    Status(Status),
+    /// All that is known of an address.
+    Why(Box<Why>),
+    /// Who was blocked most often.
+    Top(Top),
+    /// Who holds an address. The session finds out by itself, so this never comes from the owner.
+    Whois(whois::Answer),
+    /// It could not be done: what was tried, and why it failed.
+    Failed(String),
+}
+
+/// One block, as listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BlockLine {
+    /// The blocked address (as a network of one) or network.
+    pub net: IpNet,
+    /// When it ends.
+    pub end: UnixTime,
+    /// Why it was made.
+    pub reason: Reason,
+}
+
+/// The answer to `status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: &'static str,
+    /// Seconds since start.
+    pub uptime: u64,
+    /// The connection to Asterisk.
+    pub ami: AmiStatus,
+    /// Moment of the last security event, if any.
+    pub last_event: Option<UnixTime>,
+    /// Security events since start.
+    pub events: u64,
+    /// Those of them that somebody wrote lines into, or made too long to read.
+    pub tampered: u64,
+    /// Blocks made since start.
+    pub blocks_made: u64,
+    /// Blocks in force now.
+    pub blocks: usize,
+    /// `iptables` or `ipset`, with variant and version.
+    pub backend: String,
+    /// Which traffic is led through the chain.
+    pub scope: String,
+    /// Moment and text of the last repair.
+    pub last_repair: Option<(UnixTime, String)>,
+    /// Path of the journal and whether it can be written.
+    pub journal: String,
+    /// Sources of which evidence is held now.
+    pub sources: usize,
+}
+
+/// The AMI connection in `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AmiStatus {
+    /// Logged in now.
+    pub up: bool,
+    /// Since when.
+    pub since: UnixTime,
+    /// Greeting if up, cause if down.
+    pub text: String,
+}
+
+/// The answer to `why`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Why {
+    /// The address asked for.
+    pub address: IpAddr,
+    /// What evidence against it is counted under: itself or its /64.
+    pub source: IpNet,
+    /// Why it is never blocked, if so.
+    pub protected: Option<String>,
+    /// Moment of its last login with a password, if that makes it trusted now.
+    pub trusted: Option<UnixTime>,
+    /// Evidence held against it now.
+    pub evidence: Vec<Counted>,
+    /// The block that covers it.
+    pub block: Option<BlockLine>,
+    /// When that block began.
+    pub blocked_since: Option<UnixTime>,
+    /// Packets that block has dropped, where the kernel counts them.
+    pub packets: Option<u64>,
+    /// How often it was blocked since start.
+    pub times_blocked: u64,
+}
+
+/// One kind of evidence in `why`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// Kind of evidence, in the words of the configuration: `unknown_account`, `wrong_password`...
+    pub what: String,
+    /// How much of it counts now.
+    pub count: u32,
+    /// How much blocks.
+    pub limit: u32,
+    /// Account named last, escaped.
+    pub account: String,
+}
+
+/// The answer to `top`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Top {
+    /// Addresses and how often each was blocked since start, most often first.
+    pub addresses: Vec<(IpNet, u64)>,
+    /// Reasons and how many blocks each made since start, most first.
+    pub reasons: Vec<(Reason, u64)>,
+}

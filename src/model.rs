@@ -1,0 +1,8 @@
+//! Values that every room speaks of.
+//!
+//! PURE but for [`clock`], which is the only caller of the system's clocks. Imports nothing above itself.
+
+pub mod allowlist;
+pub mod book;
+pub mod clock;
+pub mod net;

@@ -1,0 +1,173 @@
+//! Reading a journal, however damaged, in bounded memory.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::record::Record;
+use super::{HEADER, TAG};
+use crate::event::Port;
+use crate::model::book::Block;
+use crate::model::clock::UnixTime;
+
+/// What a file says.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// What kind of file it is.
+    pub tag: Tag,
+    /// What its whole lines add up to.
+    pub blocks: HashMap<IpNet, Block>,
+    pub trust: HashMap<IpAddr, UnixTime>,
+    pub ports: Vec<Port>,
+    /// Number of lines that are records.
+    pub records: usize,
+    /// Length in bytes up to the end of the last whole line.
+    pub whole: u64,
+    /// Bytes behind that.
+    pub torn: u64,
+    /// Damaged lines, in words.
+    pub problems: Vec<String>,
+}
+
+/// What the first line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Tag {
+    /// A journal of our version.
+    Ours,
+    /// Nothing, or a part of our own first line: a file whose writing never got further.
+    Unwritten,
+    /// A journal of another version.
+    Version(String),
+    /// Not a journal, or one whose first line is damaged.
+    Foreign,
+}
+
+/// So many damaged lines are named one by one.
+const MOST_PROBLEMS: usize = 10;
+
+/// Longest line looked at, in bytes. Ours have at most some 130.
+const LONGEST_LINE: u64 = 256;
+
+/// Reads to the end. Lines that check themselves are taken even from a file that is not ours by its tag: if only
+/// its beginning is damaged, that is all that is lost.
+pub(super) fn recover(mut input: impl BufRead) -> io::Result<Found> {
+    let mut found = Found {
+        tag: Tag::Unwritten,
+        blocks: HashMap::new(),
+        trust: HashMap::new(),
+        ports: Vec::new(),
+        records: 0,
+        whole: 0,
+        torn: 0,
+        problems: Vec::new(),
+    };
+    let mut damaged = 0;
+    let mut line = Vec::with_capacity(LONGEST_LINE as usize);
+    for number in 1.. {
+        line.clear();
+        // An over-long line comes in pieces, of which each but perhaps the last is damaged.
+        let read = input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+        if read == 0 {
+            break;
+        }
+        found.torn += read as u64;
+        let text = line.strip_suffix(b"\n");
+        if text.is_some() {
+            found.whole += std::mem::take(&mut found.torn);
+        }
+        if number == 1 {
+            found.tag = tag(&line);
+        }
+        match text.and_then(Record::parse) {
+            Some(record) => found.enter(record),
+            // The tag; or an empty line, left by an append behind a line that a full disk cut off.
+            None if number == 1 || text == Some(b"") => {}
+            None => {
+                damaged += 1;
+                if damaged <= MOST_PROBLEMS {
+                    let what = if text.is_some() { "damaged" } else { "cut off" };
+                    found.problems.push(format!("line {number} is {what}, it is left out"));
+                }
+            }
+        }
+    }
+    if damaged > MOST_PROBLEMS {
+        found.problems.push(format!("and {} more damaged lines", damaged - MOST_PROBLEMS));
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn enter(&mut self, record: Record) {
+        self.records += 1;
+        match record {
+            Record::Block(net, block) => drop(self.blocks.insert(net, block)),
+            Record::Unblock(net) => drop(self.blocks.remove(&net)),
+            Record::Trust(address, login) => drop(self.trust.insert(address, login)),
+            Record::Port(port) if !self.ports.contains(&port) => self.ports.push(port),
+            Record::Port(_) => {}
+        }
+    }
+}
+
+fn tag(line: &[u8]) -> Tag {
+    let version = || std::str::from_utf8(line).ok()?.strip_prefix(TAG)?.strip_suffix('\n');
+    if line == HEADER.as_bytes() {
+        Tag::Ours
+    } else if HEADER.as_bytes().starts_with(line) {
+        Tag::Unwritten
+    } else {
+        match version() {
+            Some(version) if version.parse::<u32>().is_ok() => Tag::Version(version.into()),
+            _ => Tag::Foreign,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_first_line_tells_what_a_file_is() {
+        for (text, expected) in [
+            ("", Tag::Unwritten),
+            ("sipban-jou", Tag::Unwritten),
+            ("sipban-journal 1", Tag::Unwritten),
+            ("sipban-journal 1\n", Tag::Ours),
+            ("sipban-journal 27\n", Tag::Version("27".into())),
+            ("sipban-journal 1?\n", Tag::Foreign),
+            ("root:x:0:0:root\n", Tag::Foreign),
+            ("\n", Tag::Foreign),
+        ] {
+            assert_eq!(recover(text.as_bytes()).unwrap().tag, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_hole_of_zeros_costs_the_lines_it_covers_and_no_other() {
+        let mut text = String::from(HEADER);
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        Record::Trust(address, UnixTime(7)).push_line(&mut text);
+        text.push_str(&"\0".repeat(100_000));
+        text.push('\n');
+        Record::Trust(address, UnixTime(8)).push_line(&mut text);
+        let found = recover(text.as_bytes()).unwrap();
+        assert_eq!(found.trust[&address], UnixTime(8));
+        assert_eq!(found.records, 2);
+        assert_eq!(found.problems.len(), MOST_PROBLEMS + 1);
+        assert_eq!((found.whole, found.torn), (text.len() as u64, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_upset_it_nor_become_a_record(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let found = recover(&bytes[..]).unwrap();
+            prop_assert_eq!(found.records, 0);
+            prop_assert_eq!(found.whole + found.torn, bytes.len() as u64);
+        }
+    }
+}
