@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use keys::{KEYS, Key};
-pub use value::{SET_TIMEOUT_MAX, host};
+pub use value::SET_TIMEOUT_MAX;
 
 use given::Given;
 

@@ -20,14 +20,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use crate::config::Control;
 use crate::console::access::{Refusals, Verdict};
+use crate::console::request::Ask;
 use crate::console::session::Session;
 use crate::console::text::LocalTime;
 use crate::console::whois::Whois;
-use crate::event::Event;
+use crate::failure::Failure;
 use crate::model::clock::Clock;
 
 /// Most sessions at a time.
@@ -38,12 +37,12 @@ pub const MAX_SESSIONS: usize = 16;
 const MAX_STRANGERS: usize = 4;
 
 /// What sessions need of the rest of the program.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Context {
     /// Name of the chain, for `help`.
     pub chain: String,
-    /// The owner's inbox.
-    pub inbox: Sender<Event>,
+    /// How a session puts its requests to the owner.
+    pub ask: Ask,
     /// For deadlines.
     pub clock: Clock,
     /// How times are shown.
@@ -104,6 +103,12 @@ pub enum Error {
     /// No thread.
     #[error("cannot start the thread of the console: {0}")]
     Thread(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::new(Failure::UNAVAILABLE, error)
+    }
 }
 
 /// The open console. It stays open until the program ends.

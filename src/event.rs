@@ -1,16 +1,13 @@
-//! What the threads say to one another: [`Event`] is the whole vocabulary of the owner's inbox,
-//! [`Request`] and [`Reply`] that of a console session.
+//! What the threads say to the owner: [`Event`] is the whole vocabulary of its inbox.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-use serde::{Serialize, Serializer};
+use crossbeam_channel::{SendTimeoutError, Sender};
 
-use crate::ami::security::SecurityEvent;
-pub use crate::console::request::{AmiStatus, BlockLine, Counted, Reply, Request, Status, Top, Why};
+use crate::console::request::{Ask, NotAsked, Reply, Request};
+use crate::model::security::SecurityEvent;
 
 /// Everything that can wake the owner.
 #[derive(Debug)]
@@ -40,15 +37,6 @@ pub enum Event {
     Shutdown,
 }
 
-/// A local port that an attack was seen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Port {
-    /// Over UDP.
-    Udp(u16),
-    /// Over TCP, TLS or WebSocket.
-    Tcp(u16),
-}
-
 /// State of the connection to Asterisk, told once for each change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AmiState {
@@ -73,70 +61,12 @@ pub enum AmiState {
     },
 }
 
-/// Why an address was blocked, as logged and listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// Requests for an account that does not exist.
-    InvalidAccount,
-    /// Wrong passwords, as chan_sip and AMI report them.
-    InvalidPassword,
-    /// Wrong answers to a challenge, as PJSIP reports a wrong password.
-    ChallengeFailed,
-    /// Refused by an access list of Asterisk.
-    FailedAcl,
-    /// Too many challenges left unanswered.
-    ChallengeSent,
-    /// Requests that nobody honest makes.
-    ProtocolMisuse,
-    /// The administrator said so.
-    Manual,
-    /// Found in force at start, or restored from a dump: who blocked it is not known.
-    Adopted,
-}
-
-impl Reason {
-    /// All reasons, in the order of `top`.
-    pub const ALL: [Reason; 8] = [
-        Reason::InvalidAccount,
-        Reason::InvalidPassword,
-        Reason::ChallengeFailed,
-        Reason::FailedAcl,
-        Reason::ChallengeSent,
-        Reason::ProtocolMisuse,
-        Reason::Manual,
-        Reason::Adopted,
-    ];
-
-    /// The text of the log and of the console.
-    pub fn text(self) -> &'static str {
-        match self {
-            Reason::InvalidAccount => "Invalid Account",
-            Reason::InvalidPassword => "Invalid Password",
-            Reason::ChallengeFailed => "Challenge Failed",
-            Reason::FailedAcl => "Failed ACL",
-            Reason::ChallengeSent => "Challenge Sent",
-            Reason::ProtocolMisuse => "Protocol Misuse",
-            Reason::Manual => "Manual block",
-            Reason::Adopted => "Adopted",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-impl FromStr for Reason {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Reason, ()> {
-        Reason::ALL.into_iter().find(|reason| reason.text() == text).ok_or(())
-    }
-}
-
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.text())
-    }
+/// How a console session puts its requests into this inbox.
+pub fn asking(inbox: Sender<Event>) -> Ask {
+    Arc::new(move |request, reply, patience| {
+        inbox.send_timeout(Event::Request(request, reply), patience).map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => NotAsked::Busy,
+            SendTimeoutError::Disconnected(_) => NotAsked::Gone,
+        })
+    })
 }

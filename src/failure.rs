@@ -3,11 +3,6 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use crate::config::ConfigErrors;
-use crate::state::journal;
-use crate::system::daemon;
-use crate::{console, firewall, logging};
-
 /// Why the program ends, for its exit status and the last line on standard error.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -59,41 +54,5 @@ impl From<io::Error> for Failure {
     /// Input that cannot be read.
     fn from(error: io::Error) -> Failure {
         Failure::new(Failure::INPUT, error)
-    }
-}
-
-impl From<ConfigErrors> for Failure {
-    fn from(errors: ConfigErrors) -> Failure {
-        Failure::new(Failure::CONFIG, errors)
-    }
-}
-
-impl From<logging::Error> for Failure {
-    fn from(error: logging::Error) -> Failure {
-        Failure::new(Failure::CANNOT_CREATE, error)
-    }
-}
-
-impl From<journal::Error> for Failure {
-    fn from(error: journal::Error) -> Failure {
-        Failure::new(Failure::CANNOT_CREATE, error)
-    }
-}
-
-impl From<firewall::Error> for Failure {
-    fn from(error: firewall::Error) -> Failure {
-        Failure::new(Failure::UNAVAILABLE, error)
-    }
-}
-
-impl From<console::Error> for Failure {
-    fn from(error: console::Error) -> Failure {
-        Failure::new(Failure::UNAVAILABLE, error)
-    }
-}
-
-impl From<daemon::Error> for Failure {
-    fn from(error: daemon::Error) -> Failure {
-        Failure::new(error.code(), error)
     }
 }

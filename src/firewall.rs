@@ -14,6 +14,7 @@ pub use filter::{Rehearsal, rehearse};
 use ipnet::IpNet;
 
 use crate::config::FirewallConfig;
+use crate::failure::Failure;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
 
@@ -64,6 +65,12 @@ pub enum Scope {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub String);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::new(Failure::UNAVAILABLE, error)
+    }
+}
 
 /// The packet filter. One implementation keeps a rule an address, one a kernel set, one touches nothing.
 pub trait Firewall: Send {

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::ami::security::{Acl, Endpoint, Kind, SecurityEvent, Service};
 use crate::config::Limits;
-use crate::event::Reason;
 use crate::model::allowlist::Allowlist;
+use crate::model::block::Reason;
 use crate::model::clock::Now;
+use crate::model::security::{Acl, Endpoint, Kind, SecurityEvent, Service};
 pub use evidence::Evidence;
 use evidence::{Failure, Record};
 

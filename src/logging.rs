@@ -22,6 +22,7 @@ pub use escape::{Escaped, escape};
 pub use repeats::Repeats;
 pub use zone::local_time;
 
+use crate::failure::Failure;
 use crate::model::clock::{Clock, UnixTime};
 
 /// Where the log goes.
@@ -49,6 +50,12 @@ pub enum Error {
     /// There is one already.
     #[error("the log was started twice")]
     Twice(#[from] log::SetLoggerError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::new(Failure::CANNOT_CREATE, error)
+    }
 }
 
 /// The running log.

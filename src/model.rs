@@ -3,6 +3,8 @@
 //! PURE but for [`clock`], which is the only caller of the system's clocks. Imports nothing above itself.
 
 pub mod allowlist;
+pub mod block;
 pub mod book;
 pub mod clock;
 pub mod net;
+pub mod security;

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 
-use crate::judge::evidence::is_global_ipv6;
 use crate::model::allowlist::Allowlist;
-use crate::protection::whitelist::{Entry, WhiteList};
+use crate::model::net::{NetOrHost, is_global_ipv6};
+use crate::protection::whitelist::WhiteList;
 
 /// Protected addresses and where each comes from.
 #[derive(Debug, Default)]
@@ -70,8 +70,8 @@ impl Protection {
     /// Host names to resolve again and again.
     pub fn names(&self) -> Vec<String> {
         let listed = self.white_list.entries().filter_map(|entry| match entry {
-            Entry::Host(name) => Some(name.clone()),
-            Entry::Net(_) => None,
+            NetOrHost::Host(name) => Some(name.clone()),
+            NetOrHost::Net(_) => None,
         });
         let ami = self.ami_host.parse::<IpAddr>().is_err().then(|| self.ami_host.clone());
         listed.chain(ami).collect()
@@ -116,8 +116,8 @@ impl Protection {
     /// The white list's entries first, in their order, each at least once.
     fn labelled(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {
         let listed = self.white_list.entries().flat_map(|entry| match entry {
-            Entry::Net(net) => vec![(*net, entry.to_string())],
-            Entry::Host(name) => self.of_name(name, name),
+            NetOrHost::Net(net) => vec![(*net, entry.to_string())],
+            NetOrHost::Host(name) => self.of_name(name, name),
         });
         let loopback =
             ["127.0.0.0/8", "::1/128"].into_iter().filter_map(|net| Some((net.parse().ok()?, net.to_owned())));

@@ -9,11 +9,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sipban::command::ctl;
 use sipban::config::{Control, Secret};
+use sipban::console::request::{Reply, Request};
 use sipban::console::session::Session;
 use sipban::console::whois::Whois;
 use sipban::console::{self, Console, Context, Error, MAX_SESSIONS, Patience};
-use sipban::event::{BlockLine, Event, Reason, Reply, Request};
+use sipban::event::Event;
 use sipban::failure::Failure;
+use sipban::model::block::{BlockLine, Reason};
 use sipban::model::clock::{Clock, UnixTime};
 
 const BANNER: &str = "\r\nSipban\r\nuse 'help' for more commands\r\nsipban>";
@@ -34,7 +36,7 @@ fn context(inbox: Sender<Event>, patience: Patience) -> Context {
     let local_time = |time: UnixTime| format!("2019-06-13 12:01:{:02}", time.0 % 60);
     Context {
         chain: "sipban-udp".to_owned(),
-        inbox,
+        ask: sipban::event::asking(inbox),
         clock: Clock::start(),
         local_time,
         patience,

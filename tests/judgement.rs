@@ -13,11 +13,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 use sipban::ami::frame::Framer;
-use sipban::ami::security::{Acl, Endpoint, Guard, Kind, SecurityEvent, Service, Transport};
+use sipban::ami::security::Guard;
 use sipban::config::{Config, Limits};
-use sipban::event::Reason;
 use sipban::judge::{Evidence, Policy, Verdict, judge, overdue};
+use sipban::model::block::Reason;
 use sipban::model::clock::{Now, UnixTime};
+use sipban::model::security::{Acl, Endpoint, Kind, SecurityEvent, Service, Transport};
 
 use asterisk::{SHORTEST_BEGINNING, SHORTEST_END, SIP_ROOM, WORDS, encoded_length, pjsip_user, sip_user, write_pong};
 

@@ -54,8 +54,14 @@ fn console(whois: Whois, inbox: Sender<Event>) -> Console {
     let user = nix::unistd::User::from_uid(nix::unistd::Uid::current()).unwrap().unwrap().name;
     let control = Control { address: ROOT.into(), port: 0, users: vec![user], password: None };
     let (clock, local_time) = (Clock::start(), |_: UnixTime| String::new());
-    let context =
-        Context { chain: "sipban-udp".to_owned(), inbox, clock, local_time, patience: Patience::default(), whois };
+    let context = Context {
+        chain: "sipban-udp".to_owned(),
+        ask: sipban::event::asking(inbox),
+        clock,
+        local_time,
+        patience: Patience::default(),
+        whois,
+    };
     console::listen(&control, context).unwrap()
 }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::frame::{Frame, Framer};
-use super::security::{Counts, Guard, SecurityEvent};
+use super::security::{Counts, Guard};
 use crate::config::Ami;
 use crate::event::{AmiState, Event};
 use crate::model::clock::Clock;
+use crate::model::security::SecurityEvent;
 
 /// For connecting, greeting and login, and for a write; Asterisk answers a wrong secret after a second.
 const PATIENCE: Duration = Duration::from_secs(10);

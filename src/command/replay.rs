@@ -6,12 +6,13 @@ use std::path::Path;
 use log::info;
 
 use crate::ami::frame::Framer;
-use crate::ami::security::{Guard, SecurityEvent};
+use crate::ami::security::Guard;
 use crate::config::Config;
 use crate::event::Event;
 use crate::failure::Failure;
 use crate::logging::{self, Target};
 use crate::model::clock::{Clock, Recorded};
+use crate::model::security::SecurityEvent;
 use crate::owner::Owner;
 use crate::owner::startup::Parts;
 

@@ -10,7 +10,7 @@ use crate::cli::Run;
 use crate::config::{Backend, Config};
 use crate::console::whois::Whois;
 use crate::console::{self, Console};
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::failure::Failure;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::ipset::Ipset;
@@ -110,7 +110,7 @@ fn assemble(
 fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result<Console, Failure> {
     let context = console::Context {
         chain: config.firewall.chain.clone(),
-        inbox: inbox.clone(),
+        ask: event::asking(inbox.clone()),
         clock: clock.clone(),
         local_time: logging::local_time,
         patience: console::Patience::default(),

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, as data that knows how to say itself.
 
+use crate::failure::Failure;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -26,6 +27,12 @@ impl fmt::Display for Warning {
 /// Everything that is wrong with a configuration file, in the order of its lines. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl From<ConfigErrors> for Failure {
+    fn from(error: ConfigErrors) -> Failure {
+        Failure::new(Failure::CONFIG, error)
+    }
+}
 
 impl fmt::Display for ConfigErrors {
     /// A line an error.

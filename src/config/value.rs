@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::{Backend, OnStop, ScopeConfig};
+use crate::model::net;
 
 /// The most seconds the kernel keeps an entry of a set: its timer counts milliseconds in 31 bits.
 pub const SET_TIMEOUT_MAX: u64 = 2_147_483;
@@ -130,27 +131,8 @@ pub(super) fn limit(text: &str) -> Result<u32, String> {
     number(0..=1_000)(text)
 }
 
-/// An address, or a host name in small letters and without the dot at the end.
-///
-/// # Errors
-/// Says what a host name looks like. A name that ends in a number is a mistyped address.
-pub fn host(text: &str) -> Result<String, String> {
-    if text.parse::<IpAddr>().is_ok() {
-        return Ok(text.to_owned());
-    }
-    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    let is_label = |label: &str| {
-        matches!(label.len(), 1..=63)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    let last = name.rsplit('.').next().unwrap_or_default();
-    if name.len() <= 253 && name.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(name)
-    } else {
-        Err(expected("an address or a host name", text))
-    }
+pub(super) fn host(text: &str) -> Result<String, String> {
+    net::host(text).ok_or_else(|| expected("an address or a host name", text))
 }
 
 pub(super) fn address(text: &str) -> Result<IpAddr, String> {

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::config;
+use crate::console::request::Request;
 use crate::console::text;
-use crate::event::Request;
-use crate::model::book::{is_too_wide, widest};
+use crate::model::net::NetOrHost;
 use crate::model::net::Plain;
-use crate::protection::whitelist::Entry;
+use crate::model::net::{is_too_wide, widest};
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ fn seconds(word: &str) -> Result<u64, String> {
 
 /// An entry for the white list, as the file will have it.
 fn listable(word: &str) -> Result<String, String> {
-    word.parse::<Entry>().map(|entry| entry.to_string()).map_err(|_| not_an_address(word))
+    word.parse::<NetOrHost>().map(|entry| entry.to_string()).map_err(|_| not_an_address(word))
 }
 
 fn not_an_address(word: &str) -> String {

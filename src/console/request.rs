@@ -1,13 +1,27 @@
 //! What a console session and the owner say to one another.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::console::whois;
-use crate::event::Reason;
+use crate::model::block::{BlockLine, Reason};
 use crate::model::clock::UnixTime;
+
+/// Puts a request to the owner, waiting so long for room in its inbox; the answer goes to the sender.
+pub type Ask = Arc<dyn Fn(Request, Sender<Reply>, Duration) -> Result<(), NotAsked> + Send + Sync>;
+
+/// Why a request did not reach the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAsked {
+    /// It has more to do than it can do in time.
+    Busy,
+    /// It has stopped.
+    Gone,
+}
 
 /// A question or an order from a console session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,21 +144,8 @@ pub enum Reply {
     Why(Box<Why>),
     /// Who was blocked most often.
     Top(Top),
-    /// Who holds an address. The session finds out by itself, so this never comes from the owner.
-    Whois(whois::Answer),
     /// It could not be done: what was tried, and why it failed.
     Failed(String),
-}
-
-/// One block, as listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BlockLine {
-    /// The blocked address (as a network of one) or network.
-    pub net: IpNet,
-    /// When it ends.
-    pub end: UnixTime,
-    /// Why it was made.
-    pub reason: Reason,
 }
 
 /// The answer to `status`.

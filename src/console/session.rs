@@ -10,15 +10,15 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use crate::config::Secret;
 use crate::console::Context;
 use crate::console::access;
 use crate::console::command::{self, Command};
+use crate::console::request::{NotAsked, Reply, Request};
 use crate::console::telnet::{Input, MAX_LINE, Telnet};
 use crate::console::text::{self, Page};
-use crate::event::{Event, Reply, Request};
 
 /// What a person sees when it is his turn.
 pub const PROMPT: &str = "sipban>";
@@ -26,7 +26,6 @@ pub const PROMPT: &str = "sipban>";
 pub const PASSWORD_PROMPT: &str = "Password: ";
 
 /// One connection.
-#[derive(Debug)]
 pub struct Session<'a> {
     stream: &'a TcpStream,
     context: &'a Context,
@@ -124,11 +123,11 @@ impl<'a> Session<'a> {
                 self.answer(&self.page(&reply, json))?;
             }
             Ok(Command::Whois { address, json }) => {
-                let reply = match self.context.whois.ask(address, &self.context.clock) {
-                    Ok(answer) => Reply::Whois(answer),
-                    Err(error) => Reply::Failed(format!("No response from WHOIS servers: {error}")),
+                let page = match self.context.whois.ask(address, &self.context.clock) {
+                    Ok(answer) => text::whois(&answer, json),
+                    Err(error) => self.page(&Reply::Failed(format!("No response from WHOIS servers: {error}")), json),
                 };
-                self.answer(&self.page(&reply, json))?;
+                self.answer(&page)?;
             }
             Ok(Command::Exit) => {
                 if self.machine {
@@ -167,14 +166,14 @@ impl<'a> Session<'a> {
         // Room for all replies there can be, so that the owner never finds it full.
         let (answer, replies) = bounded(4);
         let failed = |text: &str| Reply::Failed(text.to_owned());
-        let reply = match self.context.inbox.send_timeout(Event::Request(request, answer), patience.enqueue) {
+        let reply = match (self.context.ask)(request, answer, patience.enqueue) {
             Ok(()) => match replies.recv_timeout(patience.reply) {
                 Ok(reply) => reply,
                 Err(RecvTimeoutError::Timeout) => failed("busy, try again: the command may still be carried out"),
                 Err(RecvTimeoutError::Disconnected) => failed("no answer: the program is stopping"),
             },
-            Err(SendTimeoutError::Timeout(_)) => failed("busy, try again"),
-            Err(SendTimeoutError::Disconnected(_)) => failed("the program is stopping"),
+            Err(NotAsked::Busy) => failed("busy, try again"),
+            Err(NotAsked::Gone) => failed("the program is stopping"),
         };
         (reply, replies)
     }

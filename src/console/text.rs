@@ -5,8 +5,9 @@
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::console::request::{Reply, Status, Top, Why};
 use crate::console::whois;
-use crate::event::{BlockLine, Reply, Status, Top, Why};
+use crate::model::block::BlockLine;
 use crate::model::clock::UnixTime;
 use crate::model::net::Plain;
 
@@ -118,7 +119,6 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
         Reply::Status(found) => Page::list(status(found, local_time)),
         Reply::Why(known) => Page::list(why(known, local_time)),
         Reply::Top(most) => Page::list(top(most)),
-        Reply::Whois(found) => Page::list(whois(found)),
         Reply::Failed(text) => Page::failed(text),
     }
 }
@@ -126,10 +126,8 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
 /// The answer as one line of JSON: what is listed stands for itself, everything else under its name, such as
 /// `{"already_blocked":{"net":"192.0.2.7/32","by":"192.0.2.0/24"}}`. Times are Unix times.
 pub fn json(reply: &Reply, local_time: LocalTime) -> Page {
-    let is_list = matches!(
-        reply,
-        Reply::Blocks(_) | Reply::WhiteList { .. } | Reply::Status(_) | Reply::Why(_) | Reply::Top(_) | Reply::Whois(_)
-    );
+    let is_list =
+        matches!(reply, Reply::Blocks(_) | Reply::WhiteList { .. } | Reply::Status(_) | Reply::Why(_) | Reply::Top(_));
     match serde_json::to_value(reply) {
         Ok(value) if is_list => Page { ok: true, lines: vec![json_text(&content(value))] },
         Ok(value) => Page { ok: page(reply, local_time).ok, lines: vec![json_text(&value)] },
@@ -242,9 +240,16 @@ fn top(top: &Top) -> Vec<String> {
     lines
 }
 
-fn whois(found: &whois::Answer) -> Vec<String> {
+/// Who holds an address, in words or as one line of JSON.
+pub fn whois(found: &whois::Answer, as_json: bool) -> Page {
+    if as_json {
+        return serde_json::to_value(found).map_or_else(
+            |error| Page::failed(format!("no JSON for this answer: {error}")),
+            |value| Page { ok: true, lines: vec![json_text(&value)] },
+        );
+    }
     let title = format!("WHOIS information: {} ({})", found.address, found.server);
-    [title, String::new()].into_iter().chain(found.lines.iter().cloned()).collect()
+    Page::list([title, String::new()].into_iter().chain(found.lines.iter().cloned()))
 }
 
 /// Labels and values in two columns, no line wider than a terminal of 80.
@@ -292,7 +297,8 @@ fn split(text: &[char]) -> (&[char], &[char]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{AmiStatus, Counted, Reason};
+    use crate::console::request::{AmiStatus, Counted};
+    use crate::model::block::Reason;
 
     fn local_time(time: UnixTime) -> String {
         format!("2019-06-13 12:01:{:02}", time.0 % 60)

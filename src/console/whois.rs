@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config;
 use crate::model::clock::Clock;
+use crate::model::net;
 
 /// Most bytes read of one answer; longer ones are cut.
 pub const MAX_ANSWER: usize = 64 * 1024;
@@ -108,7 +108,7 @@ impl Whois {
                 }
                 _ => return None,
             };
-            config::host(host).ok()
+            net::host(host)
         })
     }
 }

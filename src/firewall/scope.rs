@@ -6,10 +6,10 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::ami::security::{Endpoint, Transport};
 use crate::config::ScopeConfig;
-use crate::event::Port;
 use crate::firewall::Scope;
+use crate::model::block::Port;
+use crate::model::security::{Endpoint, Transport};
 
 /// SIP, and SIP over TLS.
 pub const SIP: RangeInclusive<u16> = 5060..=5061;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{Charge, Policy};
-use crate::ami::security::{Acl, Endpoint, Kind, SecurityEvent, Service};
 use crate::model::clock::{Now, UnixTime};
+use crate::model::net::is_global_ipv6;
+use crate::model::security::{Acl, Endpoint, Kind, SecurityEvent, Service};
 
 /// Most sources of which evidence is held.
 pub const MAX_SOURCES: usize = 16_384;
@@ -343,11 +344,6 @@ impl Record {
     fn items(&self) -> usize {
         self.failures.len() + self.challenges.len()
     }
-}
-
-/// Whether this is an IPv6 address that others reach, and so tells a /64 of ours.
-pub fn is_global_ipv6(address: &IpAddr) -> bool {
-    matches!(address, IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unspecified() && !v6.is_unicast_link_local())
 }
 
 /// Accounts are compared, not kept: an attacker cannot make two of them equal, as the key is new in each process.

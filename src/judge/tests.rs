@@ -1,6 +1,6 @@
 use super::*;
-use crate::ami::security::{Endpoint, Transport};
 use crate::model::clock::UnixTime;
+use crate::model::security::{Endpoint, Transport};
 
 const LIMITS: Limits = Limits {
     window: 600,

@@ -6,19 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use crate::event::{BlockLine, Reason};
+use crate::model::block::{Block, BlockLine};
 use crate::model::clock::UnixTime;
-
-/// What is known of one block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// When it began.
-    pub since: UnixTime,
-    /// When it ends.
-    pub end: UnixTime,
-    /// Why it was made.
-    pub reason: Reason,
-}
 
 /// All blocks in force. Networks are kept truncated (no bits behind the prefix).
 #[derive(Clone, Debug, Default)]
@@ -100,19 +89,6 @@ impl Book {
     }
 }
 
-/// Whether a network is wider than anybody would block on purpose: beyond this it is a slip of the finger.
-pub fn is_too_wide(net: &IpNet) -> bool {
-    net.prefix_len() < widest(net)
-}
-
-/// The shortest prefix of a network of this kind that can be blocked.
-pub fn widest(net: &IpNet) -> u8 {
-    match net {
-        IpNet::V4(_) => 8,
-        IpNet::V6(_) => 16,
-    }
-}
-
 fn family(net: &IpNet) -> usize {
     match net {
         IpNet::V4(_) => 0,
@@ -123,6 +99,7 @@ fn family(net: &IpNet) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::block::Reason;
 
     fn net(text: &str) -> IpNet {
         text.parse().unwrap()

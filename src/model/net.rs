@@ -44,6 +44,73 @@ fn unmapped(net: IpNet) -> IpNet {
     v4.and_then(|v4| IpNet::new(v4.into(), v6.prefix_len() - MAPPED).ok()).unwrap_or(net)
 }
 
+/// Whether a network is wider than anybody would block on purpose: beyond this it is a slip of the finger.
+pub fn is_too_wide(net: &IpNet) -> bool {
+    net.prefix_len() < widest(net)
+}
+
+/// The shortest prefix of a network of this kind that can be blocked.
+pub fn widest(net: &IpNet) -> u8 {
+    match net {
+        IpNet::V4(_) => 8,
+        IpNet::V6(_) => 16,
+    }
+}
+
+/// Whether this is an IPv6 address that others reach, and so tells a /64 of ours.
+pub fn is_global_ipv6(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unspecified() && !v6.is_unicast_link_local())
+}
+
+/// Reads an address, or a host name, which is given back in small letters and without the dot at the end. `None` for
+/// what is neither. A name that ends in a number is a mistyped address.
+pub fn host(text: &str) -> Option<String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Some(text.to_owned());
+    }
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let is_label = |label: &str| {
+        matches!(label.len(), 1..=63)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_name = name.len() <= 253 && name.split('.').all(is_label) && !last.bytes().all(|b| b.is_ascii_digit());
+    is_name.then_some(name)
+}
+
+/// What a person names in a list: an address or network, or a host whose addresses are to be looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NetOrHost {
+    /// An address (as a network of one) or a network, truncated (no bits behind the prefix).
+    Net(IpNet),
+    /// A host name, in small letters.
+    Host(String),
+}
+
+impl FromStr for NetOrHost {
+    type Err = String;
+
+    /// What a [`Plain`] is read from, or a host name.
+    fn from_str(text: &str) -> Result<NetOrHost, String> {
+        let net = text.parse().ok().map(|Plain(net)| NetOrHost::Net(net));
+        net.or_else(|| host(text).map(NetOrHost::Host)).ok_or_else(|| {
+            format!("{:?} is no address, network or host name", text.chars().take(60).collect::<String>())
+        })
+    }
+}
+
+impl fmt::Display for NetOrHost {
+    /// An address without its prefix length.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NetOrHost::Net(net) => Plain(*net).fmt(f),
+            NetOrHost::Host(name) => f.write_str(name),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

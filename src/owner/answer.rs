@@ -7,13 +7,13 @@ use ipnet::IpNet;
 use log::{info, warn};
 
 use super::{Owner, Plan, send};
-use crate::event::{BlockLine, Counted, Reason, Reply, Request, Status, Why};
+use crate::console::request::{Counted, Reply, Request, Status, Why};
 use crate::judge::{source, standing};
 use crate::logging::escape;
-use crate::model::book::Block;
+use crate::model::block::Block;
+use crate::model::block::{BlockLine, Reason};
 use crate::model::clock::Now;
-use crate::model::net::Plain;
-use crate::protection::whitelist;
+use crate::model::net::{NetOrHost, Plain};
 use crate::state::dump;
 use crate::state::journal::Record;
 
@@ -154,7 +154,7 @@ impl Owner {
             Ok((entry, false)) => Reply::WhiteListHas(entry.to_string()),
             Ok((entry, true)) => {
                 info!("WHITE LIST => {entry}");
-                if let whitelist::Entry::Net(net) = &entry {
+                if let NetOrHost::Net(net) = &entry {
                     self.evidence.forget(net);
                 }
                 let mut plan = Plan::default();

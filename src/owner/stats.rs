@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 
-use crate::ami::security::{Kind, SecurityEvent};
-use crate::event::{AmiState, AmiStatus, Reason, Top};
+use crate::console::request::{AmiStatus, Top};
+use crate::event::AmiState;
+use crate::model::block::Reason;
 use crate::model::clock::UnixTime;
+use crate::model::security::{Kind, SecurityEvent};
 
 /// Most addresses whose blocks are counted one by one.
 const MAX_COUNTED: usize = 16_384;

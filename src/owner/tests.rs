@@ -8,13 +8,14 @@ use tempfile::TempDir;
 
 use super::startup::Parts;
 use super::*;
-use crate::ami::security::{Endpoint, Kind, Service, Transport};
 use crate::config::FirewallConfig;
-use crate::event::{Reason, Request};
+use crate::console::request::Request;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::{Entry, Error, Refused, Scope};
 use crate::logging::{self, Target};
+use crate::model::block::Reason;
 use crate::model::clock::{Recorded, UnixTime};
+use crate::model::security::{Endpoint, Kind, Service, Transport};
 
 const DAY: u64 = 86_400;
 

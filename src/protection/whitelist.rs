@@ -5,12 +5,8 @@ use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use ipnet::IpNet;
-
-use crate::config;
-use crate::model::net::Plain;
+use crate::model::net::NetOrHost;
 use crate::state::durable;
 
 /// The white list and the file it stands in.
@@ -18,15 +14,6 @@ use crate::state::durable;
 pub struct WhiteList {
     path: PathBuf,
     lines: Vec<Line>,
-}
-
-/// What is never blocked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Entry {
-    /// An address (as a network of one) or a network, truncated (no bits behind the prefix).
-    Net(IpNet),
-    /// A host name, in small letters, whose addresses are looked up again and again.
-    Host(String),
 }
 
 /// A line of the file that is passed over, or (without a number) what is to be told about the file.
@@ -68,7 +55,7 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     bytes: Vec<u8>,
-    entry: Option<Entry>,
+    entry: Option<NetOrHost>,
 }
 
 impl WhiteList {
@@ -99,7 +86,7 @@ impl WhiteList {
     }
 
     /// The entries, in the order of the file, one that is there twice as often.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = &NetOrHost> {
         self.lines.iter().filter_map(|line| line.entry.as_ref())
     }
 
@@ -108,8 +95,8 @@ impl WhiteList {
     ///
     /// # Errors
     /// If the text is no entry, or the file cannot be read or written.
-    pub fn add(&mut self, text: &str) -> Result<(Entry, bool), Error> {
-        let entry: Entry = text.parse().map_err(Error::Entry)?;
+    pub fn add(&mut self, text: &str) -> Result<(NetOrHost, bool), Error> {
+        let entry: NetOrHost = text.parse().map_err(Error::Entry)?;
         let mut list = self.reread()?;
         let new = list.entries().all(|other| *other != entry);
         if new {
@@ -125,8 +112,8 @@ impl WhiteList {
     ///
     /// # Errors
     /// If the text is no entry, or the file cannot be read or written.
-    pub fn remove(&mut self, text: &str) -> Result<(Entry, bool), Error> {
-        let entry: Entry = text.parse().map_err(Error::Entry)?;
+    pub fn remove(&mut self, text: &str) -> Result<(NetOrHost, bool), Error> {
+        let entry: NetOrHost = text.parse().map_err(Error::Entry)?;
         let mut list = self.reread()?;
         let before = list.lines.len();
         list.lines.retain(|line| line.entry.as_ref() != Some(&entry));
@@ -143,7 +130,7 @@ impl WhiteList {
         WhiteList::load(&self.path).map(|(list, _)| list)
     }
 
-    fn append(&mut self, entry: &Entry) {
+    fn append(&mut self, entry: &NetOrHost) {
         let crlf = self.lines.first().is_some_and(|line| line.bytes.ends_with(b"\r\n"));
         let end: &[u8] = if crlf { b"\r\n" } else { b"\n" };
         if let Some(last) = self.lines.last_mut().filter(|last| !last.bytes.ends_with(b"\n")) {
@@ -160,30 +147,6 @@ impl WhiteList {
     }
 }
 
-impl FromStr for Entry {
-    type Err = String;
-
-    /// What a [`Plain`] is read from, or a host name.
-    fn from_str(text: &str) -> Result<Entry, String> {
-        match text.parse() {
-            Ok(Plain(net)) => Ok(Entry::Net(net)),
-            Err(()) => config::host(text).map(Entry::Host).map_err(|_| {
-                format!("{:?} is no address, network or host name", text.chars().take(60).collect::<String>())
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Entry {
-    /// As in the file: an address without its prefix length.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Entry::Net(net) => Plain(*net).fmt(f),
-            Entry::Host(name) => f.write_str(name),
-        }
-    }
-}
-
 impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.file.display())?;
@@ -195,14 +158,14 @@ impl fmt::Display for LineError {
 }
 
 /// The entry of a line, without comment, white space, the end of the line and a byte order mark.
-fn read_line(bytes: &[u8]) -> Result<Option<Entry>, String> {
+fn read_line(bytes: &[u8]) -> Result<Option<NetOrHost>, String> {
     let code = bytes.split(|b| matches!(b, b'#' | b';')).next().unwrap_or_default();
     let text = String::from_utf8_lossy(code);
     let text = text.trim_start_matches('\u{feff}').trim();
     match text.split_once(char::is_whitespace) {
         None if text.is_empty() => Ok(None),
         None => text.parse().map(Some),
-        Some((first, _)) if first.parse::<Entry>().is_ok() => {
+        Some((first, _)) if first.parse::<NetOrHost>().is_ok() => {
             Err("text behind the entry: one entry a line, and # before a comment".to_owned())
         }
         Some(_) => text.parse().map(Some),
@@ -212,6 +175,7 @@ fn read_line(bytes: &[u8]) -> Result<Option<Entry>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipnet::IpNet;
     use proptest::prelude::*;
     use std::fs::Permissions;
     use std::net::Ipv6Addr;
@@ -231,7 +195,7 @@ mod tests {
     }
 
     fn shown(list: &WhiteList) -> Vec<String> {
-        list.entries().map(Entry::to_string).collect()
+        list.entries().map(NetOrHost::to_string).collect()
     }
 
     #[test]
@@ -320,7 +284,7 @@ mod tests {
         let (folder, path) = file("192.0.2.1\n");
         let mut list = load(&path);
         let before = fs::metadata(&path).unwrap().ino();
-        let entry = Entry::Net("192.0.2.1/32".parse().unwrap());
+        let entry = NetOrHost::Net("192.0.2.1/32".parse().unwrap());
         assert_eq!(list.add("192.0.2.1/32").unwrap(), (entry, false));
         assert!(!list.remove("192.0.2.2").unwrap().1);
         assert_eq!(fs::metadata(&path).unwrap().ino(), before);
@@ -406,7 +370,7 @@ mod tests {
         #[test]
         fn every_network_reads_back(bits in any::<u128>(), length in 0u8..=128) {
             let net = IpNet::new(Ipv6Addr::from(bits).into(), length).unwrap();
-            let entry: Entry = net.to_string().parse().unwrap();
+            let entry: NetOrHost = net.to_string().parse().unwrap();
             prop_assert_eq!(entry.to_string().parse(), Ok(entry));
         }
     }

@@ -9,11 +9,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::event::{BlockLine, Reason};
 use crate::logging::{escape, local_time};
-use crate::model::book::is_too_wide;
+use crate::model::block::{BlockLine, Reason};
 use crate::model::clock::UnixTime;
 use crate::model::net::Plain;
+use crate::model::net::is_too_wide;
 use crate::state::durable;
 
 /// What a dump holds.

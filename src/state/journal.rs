@@ -39,8 +39,10 @@ use nix::fcntl::Flock;
 
 pub use record::Record;
 
-use crate::event::Port;
-use crate::model::book::{Block, Book};
+use crate::failure::Failure;
+use crate::model::block::Block;
+use crate::model::block::Port;
+use crate::model::book::Book;
 use crate::model::clock::UnixTime;
 use crate::state::durable;
 use recover::{Found, Tag, recover};
@@ -119,6 +121,12 @@ pub enum Error {
     /// Another process has it open.
     #[error("the journal {} is in use: another sipban is running, stop it first", .0.display())]
     InUse(PathBuf),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::new(Failure::CANNOT_CREATE, error)
+    }
 }
 
 impl Journal {
@@ -363,7 +371,7 @@ fn everything(book: &Book, others: impl IntoIterator<Item = Record>) -> impl Ite
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Reason;
+    use crate::model::block::Reason;
     use crate::model::clock::Clock;
     use proptest::prelude::*;
     use record::tests::any_record;

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process;
 
+use crate::failure::Failure;
 use daemonize::{Daemonize, Outcome};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -67,6 +68,12 @@ pub enum Error {
     /// The daemon ended without a word.
     #[error("the daemon ended before it was set up; the log may say why")]
     Died,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::new(error.code(), error)
+    }
 }
 
 impl Error {

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use sipban::config::{Backend, FirewallConfig, ScopeConfig};
-use sipban::event::Reason;
 use sipban::firewall::ipset::Ipset;
 use sipban::firewall::iptables::Iptables;
 use sipban::firewall::{Change, Error, Firewall, Refused, Scope};
-use sipban::model::book::{Block, Book};
+use sipban::model::block::Block;
+use sipban::model::block::Reason;
+use sipban::model::book::Book;
 use sipban::model::clock::UnixTime;
 
 use crate::netns::{Netns, Variant, call};

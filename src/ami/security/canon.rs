@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use memchr::memmem;
 
-use super::{Acl, Kind, MAX_ACCOUNT, SecurityEvent, Service};
+use crate::model::security::{Acl, Endpoint, Kind, MAX_ACCOUNT, SecurityEvent, Service, Transport};
 
 /// What a frame is.
 #[derive(Debug)]
@@ -24,34 +24,6 @@ pub(super) enum Shape {
         /// Whether lines stand where only an attacker can have put them.
         tampered: bool,
     },
-}
-
-/// One side of the connection or datagram that caused an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Address; an IPv4 address is never written in its IPv6-mapped form, and a scope (`%eth0`) is left out.
-    pub address: IpAddr,
-    /// UDP, or one of the transports over TCP.
-    pub transport: Transport,
-    /// Port.
-    pub port: u16,
-}
-
-/// Transports as Asterisk names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// The only one whose source address can be forged.
-    Udp,
-    /// Plain TCP.
-    Tcp,
-    /// TLS over TCP.
-    Tls,
-    /// WebSocket.
-    Ws,
-    /// WebSocket over TLS.
-    Wss,
-    /// Asterisk did not say, or named one that this version does not know.
-    Unknown,
 }
 
 /// The lines that close a broken event.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::ami::frame::Framer;
+use crate::model::security::{Acl, Kind};
 
 const SOUND: &str = "Event: InvalidAccountID\r\nPrivilege: security,all\r\nEventTV: 2026-11-22T10:49:04.200+0000\r\n\
     Severity: Error\r\nService: SIP\r\nEventVersion: 1\r\nAccountID: 9999\r\nSessionID: a\r\n\

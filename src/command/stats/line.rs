@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use time::{Date, Duration, Month};
 
-use crate::event::Reason;
+use crate::model::block::Reason;
 use crate::model::net::Plain;
 
 /// Years that a log of ours can be of. The last one is the last whole one that a [`Moment`] can hold.

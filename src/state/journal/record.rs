@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::event::{Port, Reason};
-use crate::model::book::Block;
+use crate::model::block::Block;
+use crate::model::block::{Port, Reason};
 use crate::model::clock::UnixTime;
 
 /// One thing to remember.

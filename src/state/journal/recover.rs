@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::record::Record;
 use super::{HEADER, TAG};
-use crate::event::Port;
-use crate::model::book::Block;
+use crate::model::block::Block;
+use crate::model::block::Port;
 use crate::model::clock::UnixTime;
 
 /// What a file says.

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use sipban::console::command::{self, Command};
 use sipban::console::telnet::{Input, MAX_LINE, Telnet};
-use sipban::event::Request;
+use sipban::console::request::Request;
 
 fuzz_target!(|input: (u8, bool, &[u8])| {
     let (step, hide, bytes) = input;

@@ -13,7 +13,8 @@ use arbitrary::Arbitrary;
 use asterisk::{Event, WORDS, more, pjsip_user, sip_user, without, write_pong};
 use libfuzzer_sys::fuzz_target;
 use sipban::ami::frame::Framer;
-use sipban::ami::security::{Guard, Kind, SecurityEvent};
+use sipban::ami::security::Guard;
+use sipban::model::security::{Kind, SecurityEvent};
 
 #[derive(Arbitrary, Debug)]
 struct Plan {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use sipban::ami::security::{Acl, Endpoint, Kind, SecurityEvent, Service, Transport};
+use sipban::model::security::{Acl, Endpoint, Kind, SecurityEvent, Service, Transport};
 use sipban::model::clock::{Now, UnixTime};
 use sipban::config::Config;
 use sipban::judge::evidence::MAX_SOURCES;

@@ -4,7 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use sipban::ami::frame::{Frame, Framer, MAX_FRAME};
-use sipban::ami::security::{Guard, SecurityEvent};
+use sipban::ami::security::Guard;
+use sipban::model::security::SecurityEvent;
 
 fuzz_target!(|input: (u16, bool, &[u8])| {
     let (step, padded, stream) = input;
