@@ -14,19 +14,19 @@ pub(super) type Name = (&'static str, &'static str);
 pub(super) struct Given<'a> {
     file: &'a Path,
     sections: BTreeSet<&'static str>,
-    pub(super) values: BTreeMap<Name, (usize, Value<'a>)>,
+    pub(super) values: BTreeMap<Name, (usize, Value)>,
     pub(super) errors: Vec<ConfigError>,
 }
 
 impl<'a> Given<'a> {
-    pub(super) fn read(text: &'a str, file: &'a Path) -> Given<'a> {
+    pub(super) fn read(text: &str, file: &'a Path) -> Given<'a> {
         let mut given = Given { file, sections: BTreeSet::new(), values: BTreeMap::new(), errors: Vec::new() };
         let mut place = Place::Start;
         for (line, item) in ini::items(text) {
             match item {
                 Err(what) => given.fail(Some(line), None, what.to_owned()),
-                Ok(Item::Section(name)) => place = given.enter(line, name),
-                Ok(Item::Pair(key, value)) => given.take(line, place, key, value),
+                Ok(Item::Section(name)) => place = given.enter(line, &name),
+                Ok(Item::Pair(key, value)) => given.take(line, place, &key, value),
             }
         }
         given
@@ -45,7 +45,7 @@ impl<'a> Given<'a> {
     /// The value of a key, if it is given and valid.
     pub(super) fn find<T>(&mut self, name: Name, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let (_, value) = self.values.get(&name)?;
-        read(value.text).map_err(|what| self.wrong(name, what)).ok()
+        read(&value.text).map_err(|what| self.wrong(name, what)).ok()
     }
 
     /// The same for a secret, which a mistaken comment must not cut.
@@ -141,7 +141,7 @@ impl<'a> Given<'a> {
         Place::Unknown
     }
 
-    fn take(&mut self, line: usize, place: Place, name: &str, value: Value<'a>) {
+    fn take(&mut self, line: usize, place: Place, name: &str, value: Value) {
         let section = match place {
             Place::In(section) => section,
             Place::Start => return self.fail(Some(line), None, "a key before the first [section]".to_owned()),
