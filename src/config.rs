@@ -1,11 +1,16 @@
 //! `/etc/sipban.conf`: INI text to a typed [`Config`], all errors at once.
 //!
+//! Every key is declared here, in one line of the part that it belongs to; `settings` says how to read such a line.
+//! `value` says what a value may be, `checks` what is wrong only together with others.
+//!
 //! INVARIANT: no error and no warning quotes a secret.
 
+mod checks;
 mod error;
 mod given;
 mod ini;
 mod keys;
+mod settings;
 mod value;
 
 use std::fmt;
@@ -15,37 +20,91 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use log::LevelFilter;
+
 pub use error::{ConfigError, ConfigErrors, Warning};
 pub use keys::{KEYS, Key};
 pub use value::SET_TIMEOUT_MAX;
 
 use given::Given;
+use settings::{Part, settings};
+use value::*;
 
-/// The whole configuration, every key with its default filled in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// `[ami]`
-    pub ami: Ami,
-    /// `[control]`
-    pub control: Control,
-    /// `timer.ban` (or `ipset.timeout`): seconds a block lasts.
-    pub ban: u64,
-    /// `[iptables]` and `[ipset]`
-    pub firewall: FirewallConfig,
-    /// `iptables.white_list`
-    pub white_list: PathBuf,
-    /// `iptables.dump` or `ipset.dump`
-    pub dump: PathBuf,
-    /// `[limits]` and `[flood]`
-    pub limits: Limits,
-    /// `state.file`
-    pub journal: PathBuf,
-    /// `state.on_stop`
-    pub on_stop: OnStop,
-    /// `log.file`
-    pub log_file: PathBuf,
-    /// `log.level`
-    pub log_level: log::LevelFilter,
+settings! {
+    /// The whole configuration, every key with its default filled in.
+    pub struct Config [ami: Ami, control: Control, firewall: FirewallConfig, limits: Limits] {
+        ban: u64 = "timer.ban", "86400", seconds, "seconds a block lasts", or("ipset.timeout");
+        white_list: PathBuf = "iptables.white_list", "/etc/sipban.wl", path, "file of what is never blocked";
+        dump: PathBuf = "iptables.dump", "/etc/sipban.dump", path, "file of flush, save and restore", or("ipset.dump");
+        journal: PathBuf = "state.file", "/var/lib/sipban/bans", path, "the journal of blocks", restart;
+        on_stop: OnStop = "state.on_stop", "clear", one_of(ON_STOP), "what becomes of our rules on a clean stop";
+        log_file: PathBuf = "log.file", "/var/log/sipban.log", path, "the log";
+        log_level: LevelFilter = "log.level", "info", one_of(LOG_LEVELS), "what is logged";
+    }
+}
+
+settings! {
+    /// `[ami]`: where and as whom to log in.
+    pub struct Ami {
+        host: String = "ami.host", "127.0.0.1", host, "host name or address of Asterisk", restart;
+        port: u16 = "ami.port", "5038", port, "TCP port of the manager interface", restart;
+        /// Must be given, but for what needs no Asterisk.
+        user: String = "ami.user", "", credential, "user, a section of manager.conf with read = security", restart;
+        /// Must be given, but for what needs no Asterisk.
+        pass: Secret = "ami.pass", "", secret, "secret of that user", restart, secret;
+        ping: u64 = "ami.ping", "60", period, "seconds between Pings, and the time an answer may take", restart;
+    }
+}
+
+settings! {
+    /// `[control]`: the console.
+    pub struct Control {
+        address: IpAddr = "control.address", "127.0.0.1", address, "address to listen on", restart;
+        port: u16 = "control.port", "4451", port, "TCP port", restart;
+        /// Root always is one of them.
+        users: Vec<String> = "control.users", "root", names, "local users whose loopback connections are accepted";
+        password: Option<Secret> = "control.password", "", password, "asked of all that is not loopback", secret;
+    }
+}
+
+settings! {
+    /// `[iptables]` and `[ipset]`: how to block.
+    pub struct FirewallConfig {
+        /// `None`: looked up in the usual ones.
+        iptables_path: Option<PathBuf> = "iptables.path", "", folder, "folder of iptables and ip6tables", restart;
+        /// At most 28 characters.
+        chain: String = "iptables.chain", "sipban-udp", chain, "name of the chain of the blocks", restart;
+        /// Split into arguments: `["DROP"]` or `["REJECT", "--reject-with", "icmp-port-unreachable"]`, the ICMP type by
+        /// its long name and never left out.
+        rule: Vec<String> = "iptables.rule", "DROP", rule, "target of a block";
+        scope: ScopeConfig = "iptables.scope", "auto", scope, "which traffic is led through the chain";
+        interface: Option<String> = "iptables.interface", "any", interface, "restrict to packets that come in here";
+        /// A section `[ipset]` chooses the set.
+        backend: Backend = "iptables.backend", "iptables", one_of(BACKENDS), "how addresses are blocked", restart;
+        verify: u64 = "iptables.verify", "10", period, "seconds between checks that our rules are in force";
+        /// As `iptables_path` if it is not given. `None`: looked up in the usual ones.
+        ipset_path: Option<PathBuf> = "ipset.path", "", folder, "folder of ipset", restart;
+        /// The IPv6 set has a `6` behind. At most 30 characters.
+        set_name: String = "ipset.set_name", "sipban", set_name, "name of the IPv4 set", restart;
+        /// It grows by itself.
+        maxelem: u32 = "ipset.maxelem", "262144", number(1..=u32::MAX.into()), "entries it has room for first", restart;
+    }
+}
+
+settings! {
+    /// `[limits]` and `[flood]`: how much is too much. A limit of 0 is switched off.
+    pub struct Limits {
+        unknown_account: u32 = "limits.unknown_account", "1", limit, "requests for unknown accounts that block";
+        wrong_password: u32 = "limits.wrong_password", "3", limit, "wrong passwords that block";
+        acl: u32 = "limits.acl", "1", limit, "refusals by an access list of Asterisk that block";
+        ami: u32 = "limits.ami", "1", limit, "failures at the manager interface that block";
+        window: u64 = "limits.window", "600", seconds, "seconds within which failures count together";
+        trusted: u32 = "limits.trusted", "20", limit, "replaces the limits above for an address that is trusted";
+        trust_time: u64 = "limits.trust_time", "86400", seconds_or_none, "seconds a login by password is remembered";
+        ipv6_prefix: u8 = "limits.ipv6_prefix", "64", number(32..=128), "bits that IPv6 addresses of one source share";
+        flood_count: u32 = "flood.count", "5", limit, "unanswered challenges above which an address is blocked";
+        flood_interval: u64 = "flood.interval", "10", period, "seconds within which they count together";
+    }
 }
 
 /// A text that is never shown, not even when debugging.
@@ -56,60 +115,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
-}
-
-/// `[ami]`: where and as whom to log in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ami {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// User of manager.conf.
-    pub user: String,
-    /// Its secret.
-    pub pass: Secret,
-    /// Seconds between Pings, and the time an answer may take.
-    pub ping: u64,
-}
-
-/// `[control]`: the console.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Control {
-    /// Address to listen on.
-    pub address: IpAddr,
-    /// TCP port.
-    pub port: u16,
-    /// Local users whose loopback connections are accepted; root always is.
-    pub users: Vec<String>,
-    /// Asked of connections that are not loopback.
-    pub password: Option<Secret>,
-}
-
-/// `[iptables]` and `[ipset]`: how to block.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FirewallConfig {
-    /// Folder of the iptables programs; `None`: looked up in the usual ones.
-    pub iptables_path: Option<PathBuf>,
-    /// Folder of ipset; `None`: looked up in the usual ones.
-    pub ipset_path: Option<PathBuf>,
-    /// Name of the chain, at most 28 characters.
-    pub chain: String,
-    /// Target of a block, split into arguments: `["DROP"]` or `["REJECT", "--reject-with", "icmp-port-unreachable"]`,
-    /// the ICMP type by its long name and never left out.
-    pub rule: Vec<String>,
-    /// Which traffic is led through the chain.
-    pub scope: ScopeConfig,
-    /// Restrict to one interface.
-    pub interface: Option<String>,
-    /// Rule an address or kernel set.
-    pub backend: Backend,
-    /// Seconds between checks that our rules are in force.
-    pub verify: u64,
-    /// Name of the IPv4 set; the IPv6 set has a `6` behind. At most 30 characters.
-    pub set_name: String,
-    /// Entries a set has room for at first.
-    pub maxelem: u32,
 }
 
 /// `iptables.scope`.
@@ -141,36 +146,10 @@ pub enum OnStop {
     Keep,
 }
 
-/// `[limits]` and `[flood]`: how much is too much. A limit of 0 is switched off.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Seconds within which failures count together.
-    pub window: u64,
-    /// Requests for unknown accounts that block.
-    pub unknown_account: u32,
-    /// Wrong passwords that block.
-    pub wrong_password: u32,
-    /// Refusals by an access list that block.
-    pub acl: u32,
-    /// Failures at the manager interface that block.
-    pub ami: u32,
-    /// Replaces the limits for an address that authenticated within `trust_time`.
-    pub trusted: u32,
-    /// Seconds a login with a password is remembered.
-    pub trust_time: u64,
-    /// Prefix length under which IPv6 sources count together.
-    pub ipv6_prefix: u8,
-    /// `flood.count`: unanswered challenges above which an address is blocked.
-    pub flood_count: u32,
-    /// `flood.interval`: seconds within which they count together.
-    pub flood_interval: u64,
-}
-
 impl Default for Config {
     /// Every default; user and secret are empty.
     fn default() -> Config {
-        let mut given = Given::read("", Path::new(""));
-        Config::from_given(&mut given)
+        Config::from_given(&mut Given::read("", Path::new(""), &[]))
     }
 }
 
@@ -208,107 +187,38 @@ impl Config {
     /// # Errors
     /// All that is wrong, at once.
     pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
-        let mut given = Given::read(text, file);
+        let mut given = Given::read(text, file, &KEYS);
         let config = Config::from_given(&mut given);
-        given.cross_check(&config);
+        checks::check(&config, &mut given);
         given.finish(config)
     }
 
-    fn from_given(given: &mut Given<'_>) -> Config {
-        let user = given.find(("ami", "user"), value::credential);
-        let pass = given.secret(("ami", "pass"), value::credential);
-        let iptables_path = given.get("iptables", "path", value::folder);
-        Config {
-            ami: Ami {
-                host: given.get("ami", "host", value::host),
-                port: given.get("ami", "port", value::port),
-                user: given.required(("ami", "user"), user),
-                pass: Secret(given.required(("ami", "pass"), pass)),
-                ping: given.get("ami", "ping", value::period),
-            },
-            control: Control {
-                address: given.get("control", "address", value::address),
-                port: given.get("control", "port", value::port),
-                users: given.get("control", "users", value::names),
-                password: given.secret(("control", "password"), value::password).flatten().map(Secret),
-            },
-            ban: given.either(("timer", "ban"), ("ipset", "timeout"), value::seconds),
-            firewall: FirewallConfig {
-                ipset_path: given.get("ipset", "path", value::folder).or_else(|| iptables_path.clone()),
-                iptables_path,
-                chain: given.get("iptables", "chain", value::chain),
-                rule: given.get("iptables", "rule", value::rule),
-                scope: given.get("iptables", "scope", value::scope),
-                interface: given.get("iptables", "interface", value::interface),
-                backend: given.backend(),
-                verify: given.get("iptables", "verify", value::period),
-                set_name: given.get("ipset", "set_name", value::set_name),
-                maxelem: given.get("ipset", "maxelem", value::number(1..=u32::MAX.into())),
-            },
-            white_list: given.get("iptables", "white_list", value::path),
-            dump: given.either(("iptables", "dump"), ("ipset", "dump"), value::path),
-            limits: Limits {
-                window: given.get("limits", "window", value::seconds),
-                unknown_account: given.get("limits", "unknown_account", value::limit),
-                wrong_password: given.get("limits", "wrong_password", value::limit),
-                acl: given.get("limits", "acl", value::limit),
-                ami: given.get("limits", "ami", value::limit),
-                trusted: given.get("limits", "trusted", value::limit),
-                trust_time: given.get("limits", "trust_time", value::seconds_or_none),
-                ipv6_prefix: given.get("limits", "ipv6_prefix", value::number(32..=128)),
-                flood_count: given.get("flood", "count", value::limit),
-                flood_interval: given.get("flood", "interval", value::period),
-            },
-            journal: given.get("state", "file", value::path),
-            on_stop: given.get("state", "on_stop", value::one_of(value::ON_STOP)),
-            log_file: given.get("log", "file", value::path),
-            log_level: given.get("log", "level", value::one_of(value::LOG_LEVELS)),
-        }
-    }
-
     /// The keys that differ in `new` and that only a restart can apply; the others hold from the reload on.
-    pub fn changes_needing_restart(&self, new: &Config) -> Vec<&'static str> {
-        let (ami, control, firewall) = (&self.ami, &self.control, &self.firewall);
-        [
-            ("ami.host", ami.host != new.ami.host),
-            ("ami.port", ami.port != new.ami.port),
-            ("ami.user", ami.user != new.ami.user),
-            ("ami.pass", ami.pass != new.ami.pass),
-            ("ami.ping", ami.ping != new.ami.ping),
-            ("control.address", control.address != new.control.address),
-            ("control.port", control.port != new.control.port),
-            ("iptables.path", firewall.iptables_path != new.firewall.iptables_path),
-            ("iptables.chain", firewall.chain != new.firewall.chain),
-            ("iptables.backend", firewall.backend != new.firewall.backend),
-            ("ipset.path", firewall.ipset_path != new.firewall.ipset_path),
-            ("ipset.set_name", firewall.set_name != new.firewall.set_name),
-            ("ipset.maxelem", firewall.maxelem != new.firewall.maxelem),
-            ("state.file", self.journal != new.journal),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect()
+    pub fn changes_needing_restart(&self, new: &Config) -> Vec<String> {
+        self.reload(new.clone()).1
     }
 
     /// What holds after a reload of `new`: all of it but the keys that only a restart can apply. What is in force
     /// goes by their old values until then.
     pub fn reloaded(&self, new: Config) -> Config {
-        let old = self.clone();
-        Config {
-            ami: old.ami,
-            control: Control { address: old.control.address, port: old.control.port, ..new.control },
-            firewall: FirewallConfig {
-                iptables_path: old.firewall.iptables_path,
-                ipset_path: old.firewall.ipset_path,
-                chain: old.firewall.chain,
-                backend: old.firewall.backend,
-                set_name: old.firewall.set_name,
-                maxelem: old.firewall.maxelem,
-                ..new.firewall
-            },
-            journal: old.journal,
-            ..new
+        self.reload(new).0
+    }
+
+    fn reload(&self, mut new: Config) -> (Config, Vec<String>) {
+        let mut waiting = Vec::new();
+        new.keep(self, "", &mut waiting);
+        (new, waiting)
+    }
+
+    /// The values, and the defaults that depend on others.
+    fn from_given(given: &mut Given<'_>) -> Config {
+        let mut config = Config::read(given, "");
+        let firewall = &mut config.firewall;
+        if !given.has("iptables.backend") && given.has_section("ipset") {
+            firewall.backend = Backend::Ipset;
         }
+        firewall.ipset_path = firewall.ipset_path.take().or_else(|| firewall.iptables_path.clone());
+        config
     }
 }
 
@@ -320,414 +230,4 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::given::Name;
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-    use std::fs::{self, Permissions};
-    use std::net::Ipv4Addr;
-    use std::os::unix::fs::PermissionsExt;
-
-    const MINIMAL: &str = "[ami]\nuser = sipban\npass = getout\n";
-    const SAMPLE: &str = include_str!("../conf/sipban.conf");
-
-    /// The configuration file of the first release's documentation.
-    const FIRST: &str = r#"   
-       # SipBan Configuration File
-
-       # Parameters to connect to Asterisk AMI
-       [ami]
-       port = "5038"
-       user = "sipban"
-       pass = "getout"
-       host = "127.0.0.1"
-       ping = 600
-
-       # Port to send commands
-       [control]
-       port = "4451"
-
-       # Timers
-       [timer]
-       ban = 86400
-
-       #Iptables rules actions config
-       [iptables]
-       path  = "/sbin/"
-       chain = "sipban-udp"
-       rule  = "REJECT --reject-with icmp-port-unreachable"
-       #rule  = "DROP"
-       white_list = "/etc/sipban.wl"
-       dump = "/etc/sipban.dump"
-
-       # Log file
-       [log]
-       file = "/var/log/sipban.log"
-"#;
-
-    /// A file for the Perl program's ipset release.
-    const IPSET: &str = r#"
-[ami]
-port=5038
-user="ban"
-pass="ge#t;out"
-host="pbx.example.com"
-ping=60
-[control]
-port="4451"
-address="127.0.0.1"
-[iptables]
-path="/sbin/"
-chain="sipban"
-scope=""
-#scope="-p udp --dport 5060"
-rule="DROP"
-rule6="DROP"
-white_list="/etc/sipban.wl"
-interface="eno1"
-[ipset]
-path="/usr/sbin/"
-set_name="sipban_set"
-dump="/etc/other.dump"
-# a week
-timeout=604800
-maxelem=1000
-[log]
-file="/var/log/sipban.log"
-[flood]
-count=30
-interval=20
-"#;
-
-    fn parse(text: &str) -> Result<Config, ConfigErrors> {
-        Config::parse(text, Path::new("/etc/sipban.conf"))
-    }
-
-    fn minimal() -> Config {
-        parse(MINIMAL).unwrap()
-    }
-
-    /// The errors of the minimal file with more lines, one a line.
-    fn errors(more: &str) -> String {
-        parse(&format!("{MINIMAL}{more}")).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn user_and_secret_alone_give_the_defaults() {
-        let config = minimal();
-        assert_eq!(config.ami.host, "127.0.0.1");
-        assert_eq!((config.ami.port, config.ami.ping), (5038, 60));
-        assert_eq!(config.control.address, Ipv4Addr::LOCALHOST);
-        assert_eq!((config.control.port, config.control.users.join(",")), (4451, "root".to_owned()));
-        assert_eq!(config.control.password, None);
-        assert_eq!(config.ban, 86400);
-        assert_eq!(config.firewall.iptables_path, None);
-        assert_eq!(config.firewall.ipset_path, None);
-        assert_eq!(config.firewall.chain, "sipban-udp");
-        assert_eq!(config.firewall.rule, ["DROP"]);
-        assert_eq!(config.firewall.scope, ScopeConfig::Auto);
-        assert_eq!(config.firewall.interface, None);
-        assert_eq!(config.firewall.backend, Backend::Iptables);
-        assert_eq!((config.firewall.verify, config.firewall.maxelem), (10, 262_144));
-        assert_eq!(config.firewall.set_name, "sipban");
-        assert_eq!(config.white_list, Path::new("/etc/sipban.wl"));
-        assert_eq!(config.dump, Path::new("/etc/sipban.dump"));
-        assert_eq!(config.journal, Path::new("/var/lib/sipban/bans"));
-        assert_eq!(config.on_stop, OnStop::Clear);
-        assert_eq!(config.log_file, Path::new("/var/log/sipban.log"));
-        assert_eq!(config.log_level, log::LevelFilter::Info);
-        let limits = Limits {
-            window: 600,
-            unknown_account: 1,
-            wrong_password: 3,
-            acl: 1,
-            ami: 1,
-            trusted: 20,
-            trust_time: 86400,
-            ipv6_prefix: 64,
-            flood_count: 5,
-            flood_interval: 10,
-        };
-        assert_eq!(config.limits, limits);
-    }
-
-    #[test]
-    fn the_file_of_the_first_release_is_read_unchanged() {
-        let mut expected = minimal();
-        expected.ami.ping = 600;
-        expected.firewall.iptables_path = Some("/sbin/".into());
-        expected.firewall.ipset_path = Some("/sbin/".into());
-        expected.firewall.rule = ["REJECT", "--reject-with", "icmp-port-unreachable"].map(str::to_owned).into();
-        assert_eq!(parse(FIRST), Ok(expected));
-    }
-
-    #[test]
-    fn the_file_of_the_ipset_release_is_read_unchanged() {
-        let mut expected = minimal();
-        expected.ami.host = "pbx.example.com".to_owned();
-        expected.ami.user = "ban".to_owned();
-        expected.ami.pass = Secret("ge#t;out".to_owned());
-        expected.ban = 604_800;
-        expected.dump = "/etc/other.dump".into();
-        expected.firewall = FirewallConfig {
-            iptables_path: Some("/sbin/".into()),
-            ipset_path: Some("/usr/sbin/".into()),
-            chain: "sipban".to_owned(),
-            scope: ScopeConfig::All,
-            interface: Some("eno1".to_owned()),
-            backend: Backend::Ipset,
-            set_name: "sipban_set".to_owned(),
-            maxelem: 1000,
-            ..expected.firewall
-        };
-        (expected.limits.flood_count, expected.limits.flood_interval) = (30, 20);
-        assert_eq!(parse(IPSET), Ok(expected));
-    }
-
-    #[test]
-    fn windows_line_ends_a_byte_order_mark_and_capitals_change_nothing() {
-        let text =
-            format!("\u{feff}{}", IPSET.replace('\n', "\r\n").replace("[ami]", "[AMI]").replace("user=", "User="));
-        assert_eq!(parse(&text), parse(IPSET));
-    }
-
-    #[test]
-    fn all_errors_come_at_once_with_line_key_and_advice() {
-        let text = "user = x\n[ami]\nprot = 5038\nuser = sipban\nport = 0\nport = 5038\n[contrl]\nport = 1\n[iptables]\n\
-                    chain = INPUT\nrule = ACCEPT\nset_name = x\nscope\n[log]\nlevel = loud\n";
-        assert_eq!(
-            parse(text).unwrap_err().to_string(),
-            "/etc/sipban.conf:1: a key before the first [section]\n\
-             /etc/sipban.conf:3: ami.prot: unknown key; did you mean ami.port?\n\
-             /etc/sipban.conf:5: ami.port: expected a number from 1 to 65535, found \"0\"\n\
-             /etc/sipban.conf:6: ami.port: given twice, first in line 5\n\
-             /etc/sipban.conf:7: [contrl]: unknown section; did you mean [control]?\n\
-             /etc/sipban.conf:10: iptables.chain: INPUT is a name of iptables' own; choose another, such as sipban-udp\n\
-             /etc/sipban.conf:11: iptables.rule: expected DROP, REJECT or REJECT --reject-with TYPE, found \"ACCEPT\"\n\
-             /etc/sipban.conf:12: iptables.set_name: unknown key; did you mean ipset.set_name?\n\
-             /etc/sipban.conf:13: neither `[section]` nor `key = value`\n\
-             /etc/sipban.conf:15: log.level: expected error or warn or info or debug or trace, found \"loud\"\n\
-             /etc/sipban.conf: ami.pass: must be given, as in Asterisk's manager.conf"
-        );
-    }
-
-    #[test]
-    fn an_empty_file_lacks_user_and_secret_only() {
-        assert_eq!(
-            parse("").unwrap_err().to_string(),
-            "/etc/sipban.conf: ami.user: must be given, as in Asterisk's manager.conf\n\
-             /etc/sipban.conf: ami.pass: must be given, as in Asterisk's manager.conf"
-        );
-        assert_eq!(
-            parse("[ami]\nuser =\npass = \"\"").unwrap_err().to_string(),
-            "/etc/sipban.conf:2: ami.user: must not be empty\n/etc/sipban.conf:3: ami.pass: must not be empty"
-        );
-    }
-
-    #[test]
-    fn a_secret_that_a_comment_may_have_cut_is_an_error() {
-        let secret = |value: &str| parse(&format!("[ami]\nuser = sipban # me\npass = {value}")).map(|c| c.ami.pass.0);
-        assert_eq!(secret("ge#tout").unwrap(), "ge#tout");
-        assert_eq!(secret("\"ge #tout\" ; as in manager.conf").unwrap(), "ge #tout");
-        let error = secret("ge #tout").unwrap_err().to_string();
-        assert!(error.starts_with("/etc/sipban.conf:3: ami.pass: where it ends is in doubt"), "{error}");
-    }
-
-    #[test]
-    fn the_section_ipset_chooses_the_set_unless_told_otherwise() {
-        let backend = |more: &str| parse(&format!("{MINIMAL}{more}")).unwrap().firewall.backend;
-        assert_eq!(backend("[ipset]\n"), Backend::Ipset);
-        assert_eq!(backend("[ipset]\n[iptables]\nbackend = iptables\n"), Backend::Iptables);
-        assert_eq!(backend("[iptables]\nbackend = ipset\n"), Backend::Ipset);
-    }
-
-    #[test]
-    fn one_setting_under_two_names_must_agree() {
-        let same = "[timer]\nban = 60\n[ipset]\ntimeout = 60\n";
-        assert_eq!(parse(&format!("{MINIMAL}{same}")).unwrap().ban, 60);
-        assert_eq!(
-            errors("[ipset]\ntimeout = 60\n[timer]\nban = 61\n"),
-            "/etc/sipban.conf:5: ipset.timeout: differs from timer.ban, which sets the same thing; remove one"
-        );
-        assert!(errors("[timer]\nban = 0\n").lines().count() == 1);
-    }
-
-    #[test]
-    fn a_set_keeps_a_block_only_as_long_as_the_kernel_can() {
-        let long = "[timer]\nban = 2147484\n";
-        assert_eq!(parse(&format!("{MINIMAL}{long}")).unwrap().ban, 2_147_484);
-        let error = errors(&format!("{long}[ipset]\n"));
-        assert!(error.starts_with("/etc/sipban.conf:5: timer.ban: the kernel keeps"), "{error}");
-        assert!(parse(&format!("{MINIMAL}[ipset]\ntimeout = 2147483\n")).is_ok());
-    }
-
-    #[test]
-    fn the_console_is_opened_to_others_only_with_a_password() {
-        let open = "[control]\naddress = 0.0.0.0\n";
-        let error = errors(open);
-        assert!(error.contains(":5: control.address: 0.0.0.0 is not a loopback address"), "{error}");
-        assert_eq!(errors(&format!("{open}password = \"\"\n")), error);
-        assert!(parse(&format!("{MINIMAL}{open}password = sesame\n")).is_ok());
-        assert!(parse(&format!("{MINIMAL}[control]\naddress = ::1\n")).is_ok());
-    }
-
-    #[test]
-    fn what_contradicts_itself_is_an_error() {
-        let error = errors("[iptables]\nrule = DROP\nrule6 = REJECT\n");
-        assert!(error.contains(":6: iptables.rule6: is not DROP"), "{error}");
-        let error = errors("[iptables]\ninterface = eth0\nscope = -i eth1 -p udp\n");
-        assert!(error.contains(":6: iptables.scope: names an interface"), "{error}");
-        let error = errors("[iptables]\ndump = /etc/sipban.wl\n");
-        assert!(error.contains(":5: iptables.dump: is the same file as iptables.white_list"), "{error}");
-    }
-
-    #[test]
-    fn a_limit_of_nought_is_never_reached() {
-        let config = parse(&format!("{MINIMAL}[flood]\ncount = 0\n[limits]\nacl = 0\ntrust_time = 0\n")).unwrap();
-        assert_eq!((config.limits.flood_count, config.limits.acl, config.limits.trust_time), (0, 0, 0));
-    }
-
-    #[test]
-    fn a_file_is_loaded_and_told_of_if_everybody_can_read_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sipban.conf");
-        fs::write(&path, MINIMAL).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        assert_eq!(Config::load(&path).unwrap(), (minimal(), vec![]));
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let (_, warnings) = Config::load(&path).unwrap();
-        assert_eq!(warnings, [Warning::WorldReadable { file: path.clone(), mode: 0o644 }]);
-        assert!(warnings[0].to_string().contains("(mode 0644)"), "{}", warnings[0]);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_is_named_with_the_cause() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sipban.conf");
-        let error = Config::load(&path).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("{}: cannot be read: No such file", path.display())), "{error}");
-        fs::write(&path, b"[ami]\nuser = a\n# contrase\xf1a\n").unwrap();
-        let error = Config::load(&path).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("{}:3: is not UTF-8", path.display())), "{error}");
-    }
-
-    #[test]
-    fn a_reload_tells_what_waits_for_a_restart() {
-        let (old, mut new) = (minimal(), minimal());
-        new.limits.acl = 7;
-        new.firewall.rule = vec!["REJECT".to_owned()];
-        new.ban = 5;
-        new.log_level = log::LevelFilter::Debug;
-        assert_eq!(old.changes_needing_restart(&new), [""; 0]);
-        new.ami.pass = Secret("other".to_owned());
-        new.firewall.chain = "other".to_owned();
-        new.journal = "/other".into();
-        assert_eq!(old.changes_needing_restart(&new), ["ami.pass", "iptables.chain", "state.file"]);
-    }
-
-    #[test]
-    fn after_a_reload_all_that_is_new_holds_but_what_needs_a_restart() {
-        let (old, new) = (minimal(), parse(IPSET).unwrap());
-        assert!(!old.changes_needing_restart(&new).is_empty());
-        let reloaded = old.reloaded(new.clone());
-        assert_eq!(old.changes_needing_restart(&reloaded), [""; 0]);
-        // What is changed back needs nothing any more, and all else is as the file says.
-        assert_eq!(new.reloaded(reloaded), new);
-    }
-
-    #[test]
-    fn every_restart_key_is_a_key() {
-        let mut new = parse(IPSET).unwrap();
-        new.firewall.iptables_path = None;
-        for name in minimal().changes_needing_restart(&new) {
-            assert!(KEYS.iter().any(|key| key.name() == name), "{name}");
-        }
-    }
-
-    /// The sample with its defaults no longer commented out: `#key = value` and `#[section]`, but not `# text`.
-    fn sample_uncommented() -> String {
-        let is_default = |line: &str| line.starts_with(|c: char| c == '[' || c.is_ascii_lowercase());
-        let uncommented = |line| str::strip_prefix(line, "#").filter(|line| is_default(line)).unwrap_or(line);
-        SAMPLE.lines().map(uncommented).collect::<Vec<_>>().join("\n")
-    }
-
-    #[test]
-    fn the_sample_as_shipped_is_the_minimal_file() {
-        assert_eq!(parse(SAMPLE), Ok(minimal()));
-    }
-
-    #[test]
-    fn the_sample_shows_the_defaults() {
-        assert_eq!(parse(&sample_uncommented()), Ok(minimal()));
-    }
-
-    #[test]
-    fn the_sample_has_every_key_and_no_other() {
-        let text = sample_uncommented();
-        let given = Given::read(&text, Path::new("conf/sipban.conf"));
-        assert_eq!(given.errors, []);
-        let known: BTreeSet<Name> = KEYS.iter().map(|key| (key.section, key.key)).collect();
-        assert_eq!(given.values.into_keys().collect::<BTreeSet<_>>(), known);
-    }
-
-    #[test]
-    fn the_table_of_keys_shows_the_defaults() {
-        let mut text = MINIMAL.to_owned();
-        for key in KEYS.iter().filter(|key| !matches!(key.name().as_str(), "ami.user" | "ami.pass")) {
-            text += &format!("[{}]\n{} = \"{}\"\n", key.section, key.key, key.default);
-        }
-        assert_eq!(parse(&text), Ok(minimal()));
-    }
-
-    #[test]
-    fn the_samples_of_both_files_fit_together() {
-        let manager = include_str!("../conf/manager.conf");
-        let config = parse(SAMPLE).unwrap();
-        assert!(manager.contains(&format!("\n[{}]\n", config.ami.user)));
-        assert!(manager.contains(&format!("\nsecret = {}\n", config.ami.pass.0)));
-        assert!(manager.contains("\nread = security\n") && !manager.contains("\nwrite ="));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_panics(text in any::<String>()) {
-            let _ = parse(&text);
-        }
-
-        #[test]
-        fn no_lines_of_keys_panic(
-            lines in proptest::collection::vec((0..KEYS.len(), "[ \"']{0,2}[-#;=!a-zA-Z0-9/.,\" ']{0,20}"), 0..12)
-        ) {
-            let lines = lines.iter().map(|(n, value)| format!("[{}]\n{} = {value}\n", KEYS[*n].section, KEYS[*n].key));
-            if let Err(ConfigErrors(errors)) = parse(&lines.collect::<String>()) {
-                prop_assert!(!errors.is_empty());
-            }
-        }
-
-        /// Whatever is wrong around it and with it, no error quotes the secret, and none is ever cut.
-        #[test]
-        fn a_secret_is_whole_or_an_error_and_never_shown(
-            tail in "[^\\pC\\p{Z}]{0,6}[ #;\"=]{0,3}[^\\pC\\p{Z}]{0,6}Q",
-            quoted in any::<bool>(),
-            section in prop_oneof!["[ami]", "[am]", "ami]", "[control]"],
-            key in prop_oneof!["pass", "pas", "pass pass", "password"],
-            again in any::<bool>(),
-        ) {
-            let secret = format!("Hidden7{tail}");
-            let value = if quoted { format!("\"{secret}\"") } else { secret.clone() };
-            let line = format!("{section}\n{key} = {value}\n");
-            match parse(&format!("{line}{}[ami]\nuser = u\n", if again { &line } else { "" })) {
-                Ok(config) => {
-                    prop_assert_eq!(&config.ami.pass.0, &secret);
-                    let shown = format!("{config:?}");
-                    prop_assert!(!shown.contains("Hidden7"), "{}", shown);
-                }
-                Err(errors) => {
-                    let shown = format!("{errors} {errors:?}");
-                    prop_assert!(!shown.contains("Hidden7"), "{}", shown);
-                }
-            }
-        }
-    }
-}
+mod tests;

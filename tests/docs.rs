@@ -1,5 +1,5 @@
 //! What is documented is what there is: the manual pages, the help and the completions against the command line, the
-//! console and the configuration. (The sample configuration is compared with the keys in `src/config.rs`.)
+//! console and the configuration. (The sample configuration is compared with the keys in `src/config/tests.rs`.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +13,7 @@ use sipban::console::{command, text};
 
 const SIPBAN_8: &str = include_str!("../packaging/sipban.8");
 const SIPBAN_CONF_5: &str = include_str!("../packaging/sipban.conf.5");
+const SAMPLE: &str = include_str!("../conf/sipban.conf");
 
 /// Names and what belongs to each.
 type Table = BTreeMap<String, BTreeSet<String>>;
@@ -87,6 +88,32 @@ fn console_commands() -> BTreeSet<String> {
     commands.filter(|command| !command.is_empty()).collect()
 }
 
+/// A key as sipban.conf(5) describes it.
+struct Described {
+    name: String,
+    default: String,
+    /// Marked with an asterisk.
+    restart: bool,
+}
+
+fn keys_in_the_manual() -> Vec<Described> {
+    let (_, page) = SIPBAN_CONF_5.split_once("\n.Sh DESCRIPTION\n").unwrap();
+    let page = page.split("\n.Sh ").next().unwrap();
+    let mut section = "";
+    let mut described: Vec<Described> = Vec::new();
+    for line in page.lines() {
+        if let Some(name) = line.strip_prefix(".Ss [") {
+            section = name.trim_end_matches(']');
+        } else if let Some((key, default)) = line.strip_prefix(".It Cm ").and_then(|item| item.split_once(" =")) {
+            let (name, default) = (format!("{section}.{key}"), default.trim_start().to_owned());
+            described.push(Described { name, default, restart: false });
+        } else if let Some(key) = described.last_mut() {
+            key.restart |= line.contains('*');
+        }
+    }
+    described
+}
+
 #[test]
 fn the_manual_has_every_option_and_command_and_no_other() {
     assert_eq!(options_in_the_manual(), options_there_are());
@@ -137,18 +164,25 @@ fn the_console_knows_the_commands_of_its_help() {
 }
 
 #[test]
-fn the_manual_has_every_key_with_its_default_in_the_order_of_the_sample() {
+fn the_manual_has_every_key_with_its_default_and_says_which_need_a_restart() {
+    let keys = KEYS.iter().map(|key| (key.name.to_owned(), (key.default.to_owned(), key.restart)));
+    let described = keys_in_the_manual().into_iter().map(|key| (key.name, (key.default, key.restart)));
+    assert_eq!(described.collect::<BTreeMap<_, _>>(), keys.collect::<BTreeMap<_, _>>());
+}
+
+#[test]
+fn the_manual_has_the_keys_in_the_order_of_the_sample() {
     let mut section = "";
-    let mut described = Vec::new();
-    for line in macros(SIPBAN_CONF_5, "DESCRIPTION") {
-        if let Some(name) = line.strip_prefix(".Ss [") {
+    let mut sample = Vec::new();
+    for line in SAMPLE.lines().map(|line| line.strip_prefix('#').unwrap_or(line)) {
+        if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']');
-        } else if let Some((key, default)) = line.strip_prefix(".It Cm ").and_then(|item| item.split_once(" =")) {
-            described.push((format!("{section}.{key}"), default.trim_start()));
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
+            sample.push(format!("{section}.{key}"));
         }
     }
-    let keys: Vec<_> = KEYS.iter().map(|key| (key.name(), key.default)).collect();
-    assert_eq!(described, keys);
+    let described: Vec<String> = keys_in_the_manual().into_iter().map(|key| key.name).collect();
+    assert_eq!(described, sample);
 }
 
 #[test]

@@ -1,112 +1,149 @@
-//! Every key of the configuration file, in the order of the sample.
+//! The keys of the configuration file, and what to say to a name that is none of them.
+
+use std::sync::LazyLock;
+
+use super::settings::Part;
+use super::{Config, checks};
 
 /// One key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Section, without brackets.
-    pub section: &'static str,
-    /// Name within the section.
-    pub key: &'static str,
+    /// `section.key`. The section `feed NAME` stands for `[feed office]` and every other name.
+    pub name: &'static str,
     /// What holds when the key is absent, as it would be written in the file; empty for the keys that have none.
     pub default: &'static str,
-    /// What it sets, in a line.
-    pub meaning: &'static str,
+    /// Another key that sets the same thing.
+    pub other: Option<&'static str>,
+    /// Whether a change holds from the next restart on only, and not from the next reload.
+    pub restart: bool,
+    /// Whether its value is never shown, and no comment may stand behind it unless it is in quotes.
+    pub secret: bool,
 }
 
 /// All keys there are. The defaults of the program are these.
-pub const KEYS: &[Key] = &[
-    key("ami", "host", "127.0.0.1", "host name or address of Asterisk"),
-    key("ami", "port", "5038", "TCP port of Asterisk's manager interface"),
-    key("ami", "user", "", "user, a section of manager.conf with read = security; must be given"),
-    key("ami", "pass", "", "secret of that user; must be given"),
-    key("ami", "ping", "60", "seconds between Pings; no answer within the same time is a dead connection"),
-    key("control", "address", "127.0.0.1", "address the console listens on"),
-    key("control", "port", "4451", "TCP port of the console"),
-    key("control", "users", "root", "local users whose loopback connections are accepted, separated by commas"),
-    key("control", "password", "", "asked of connections that are not loopback; none: loopback only"),
-    key("timer", "ban", "86400", "seconds a block lasts"),
-    key("iptables", "path", "", "folder of iptables and ip6tables; empty: the usual ones"),
-    key("iptables", "chain", "sipban-udp", "name of the chain of the blocks"),
-    key("iptables", "rule", "DROP", "what becomes of a packet: DROP, or REJECT [--reject-with TYPE]"),
-    key("iptables", "rule6", "DROP", "taken from older files: must name the same target as rule, which IPv6 follows"),
-    key("iptables", "scope", "auto", "traffic led through the chain: auto, a match of iptables, or empty for all"),
-    key("iptables", "interface", "any", "restrict to packets that come in here"),
-    key("iptables", "backend", "iptables", "iptables: a rule an address; ipset: a kernel set, chosen by [ipset]"),
-    key("iptables", "white_list", "/etc/sipban.wl", "file of what is never blocked"),
-    key("iptables", "dump", "/etc/sipban.dump", "file of the commands flush, save and restore"),
-    key("iptables", "verify", "10", "seconds between checks that the rules are in force"),
-    key("ipset", "path", "", "folder of ipset; empty: as iptables.path"),
-    key("ipset", "set_name", "sipban", "name of the set; the one for IPv6 has a 6 behind"),
-    key("ipset", "maxelem", "262144", "blocks a set has room for at first; it grows by itself"),
-    key("ipset", "timeout", "86400", "the same as timer.ban"),
-    key("ipset", "dump", "/etc/sipban.dump", "the same as iptables.dump"),
-    key("limits", "unknown_account", "1", "requests for accounts that do not exist"),
-    key("limits", "wrong_password", "3", "wrong passwords"),
-    key("limits", "acl", "1", "refusals by an access list of Asterisk"),
-    key("limits", "ami", "1", "failures at the manager interface"),
-    key("limits", "window", "600", "seconds within which evidence counts together"),
-    key("limits", "trusted", "20", "replaces the limits above for an address that is trusted"),
-    key("limits", "trust_time", "86400", "seconds an address is trusted after a login with a password"),
-    key("limits", "ipv6_prefix", "64", "IPv6 addresses that share so many bits count as one"),
-    key("flood", "count", "5", "challenges left unanswered, above which an address is blocked"),
-    key("flood", "interval", "10", "seconds within which they count together"),
-    key("state", "file", "/var/lib/sipban/bans", "the journal of blocks"),
-    key("state", "on_stop", "clear", "on a clean stop, clear our rules or keep them in force"),
-    key("log", "file", "/var/log/sipban.log", "the log"),
-    key("log", "level", "info", "error, warn, info, debug or trace"),
-];
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let mut keys = Config::keys();
+    keys.push(checks::RULE6);
+    keys
+});
 
 impl Key {
-    /// The key of that name, whatever its case.
-    pub fn find(section: &str, key: &str) -> Option<&'static Key> {
-        KEYS.iter().find(|known| known.section.eq_ignore_ascii_case(section) && known.key.eq_ignore_ascii_case(key))
+    pub(super) const fn new(name: &'static str, default: &'static str) -> Key {
+        Key { name, default, other: None, restart: false, secret: false }
     }
 
-    /// `section.key`
-    pub fn name(&self) -> String {
-        format!("{}.{}", self.section, self.key)
+    pub(super) const fn or(self, other: &'static str) -> Key {
+        Key { other: Some(other), ..self }
+    }
+
+    pub(super) const fn restart(self) -> Key {
+        Key { restart: true, ..self }
+    }
+
+    pub(super) const fn secret(self) -> Key {
+        Key { secret: true, ..self }
+    }
+
+    /// The section, without brackets.
+    pub fn section(&self) -> &'static str {
+        self.split().0
+    }
+
+    /// The name within the section.
+    pub fn key(&self) -> &'static str {
+        self.split().1
+    }
+
+    /// The key under each of its names.
+    pub(super) fn names(self) -> impl Iterator<Item = Key> {
+        [Some(self.name), self.other].into_iter().flatten().map(move |name| Key { name, other: None, ..self })
+    }
+
+    /// `section.key` in a section of that name, where sections have names.
+    pub(super) fn in_section(&self, name: &str) -> String {
+        self.name.replacen(ANY_NAME, name, 1)
+    }
+
+    fn split(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').unwrap_or_default()
     }
 }
 
-/// The section of that name as it is written in [`KEYS`], whatever its case.
-pub(super) fn section(name: &str) -> Option<&'static str> {
-    KEYS.iter().map(|key| key.section).find(|known| known.eq_ignore_ascii_case(name))
+/// What stands for the name of a section, where sections have names.
+const ANY_NAME: &str = "NAME";
+
+/// A section of the file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Section {
+    /// As it is in the table: `feed NAME`.
+    pub(super) kind: &'static str,
+    /// Its own name: `office`, empty where sections have none.
+    pub(super) name: String,
+}
+
+impl Section {
+    /// The section that `[written]` names, whatever its case.
+    pub(super) fn find(keys: &[Key], written: &str) -> Option<Section> {
+        let (first, name) = written.split_once(char::is_whitespace).unwrap_or((written, ""));
+        let name = name.trim_start();
+        let is_it = |kind: &&str| match kind.split_once(' ') {
+            Some((kind, _)) => kind.eq_ignore_ascii_case(first) && is_name(name),
+            None => kind.eq_ignore_ascii_case(written),
+        };
+        let kind = keys.iter().map(Key::section).find(is_it)?;
+        Some(Section { kind, name: name.to_owned() })
+    }
+
+    /// As it is in the file, but for its case: `feed office`.
+    pub(super) fn title(&self) -> String {
+        self.kind.replacen(ANY_NAME, &self.name, 1)
+    }
+
+    /// The key of that name in it, whatever its case.
+    pub(super) fn key(&self, keys: &[Key], written: &str) -> Option<Key> {
+        keys.iter().find(|key| key.section() == self.kind && key.key().eq_ignore_ascii_case(written)).copied()
+    }
+}
+
+/// What can be the name of a section or a key. Nothing else is shown: in a garbled line it may be the secret.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// Advice on a section that does not exist.
-pub(super) fn instead_of_section(name: &str) -> String {
-    match nearest(KEYS.iter().map(|key| (likeness(name, key.section), key))) {
-        Some(key) => format!("did you mean [{}]?", key.section),
+pub(super) fn instead_of_section(keys: &[Key], name: &str) -> String {
+    match nearest(keys.iter().map(|key| (likeness(name, key.section()), key))) {
+        Some(key) => format!("did you mean [{}]?", key.section()),
         None => {
-            let mut sections: Vec<String> = KEYS.iter().map(|key| format!("[{}]", key.section)).collect();
-            sections.dedup();
-            format!("there are {}", sections.join(", "))
+            let mut sections: Vec<&str> = Vec::new();
+            for section in keys.iter().map(Key::section) {
+                if !sections.contains(&section) {
+                    sections.push(section);
+                }
+            }
+            format!("there are [{}]", sections.join("], ["))
         }
     }
 }
 
 /// Advice on a key that does not exist in a section that does: the nearest key there or, if much nearer, elsewhere.
-pub(super) fn instead_of_key(section: &str, name: &str) -> String {
-    let elsewhere = |key: &Key| if key.section == section { 0.0 } else { 0.15 };
-    match nearest(KEYS.iter().map(|key| (likeness(name, key.key) - elsewhere(key), key))) {
-        Some(key) => format!("did you mean {}?", key.name()),
+pub(super) fn instead_of_key(keys: &[Key], section: &str, name: &str) -> String {
+    let elsewhere = |key: &Key| if key.section() == section { 0.0 } else { 0.15 };
+    match nearest(keys.iter().map(|key| (likeness(name, key.key()) - elsewhere(key), key))) {
+        Some(key) => format!("did you mean {}?", key.name),
         None => {
-            let keys: Vec<&str> = KEYS.iter().filter(|key| key.section == section).map(|key| key.key).collect();
+            let keys: Vec<&str> = keys.iter().filter(|key| key.section() == section).map(Key::key).collect();
             format!("[{section}] has {}", keys.join(", "))
         }
     }
 }
 
-const fn key(section: &'static str, key: &'static str, default: &'static str, meaning: &'static str) -> Key {
-    Key { section, key, default, meaning }
-}
-
 /// From 0 to 1; favours a common beginning, as in `password` for `pass`.
 fn likeness(written: &str, known: &str) -> f64 {
-    strsim::jaro_winkler(&written.to_ascii_lowercase(), known)
+    strsim::jaro_winkler(&written.to_ascii_lowercase(), &known.to_ascii_lowercase())
 }
 
-fn nearest(scored: impl Iterator<Item = (f64, &'static Key)>) -> Option<&'static Key> {
+fn nearest<'a>(scored: impl Iterator<Item = (f64, &'a Key)>) -> Option<&'a Key> {
     const ALIKE: f64 = 0.8;
     scored.filter(|(score, _)| *score >= ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, key)| key)
 }
@@ -129,21 +166,25 @@ mod tests {
             ("flood", "intervall", "flood.interval"),
             ("control", "adress", "control.address"),
         ] {
-            assert_eq!(instead_of_key(section, written), format!("did you mean {meant}?"), "{section}.{written}");
+            assert_eq!(
+                instead_of_key(&KEYS, section, written),
+                format!("did you mean {meant}?"),
+                "{section}.{written}"
+            );
         }
     }
 
     #[test]
     fn a_name_like_no_other_is_answered_with_what_there_is() {
-        assert_eq!(instead_of_key("flood", "zzz"), "[flood] has count, interval");
-        assert!(instead_of_section("zzz").starts_with("there are [ami], [control], "));
-        assert_eq!(instead_of_section("iptable"), "did you mean [iptables]?");
+        assert_eq!(instead_of_key(&KEYS, "flood", "zzz"), "[flood] has count, interval");
+        assert!(instead_of_section(&KEYS, "zzz").starts_with("there are [ami], [control], "));
+        assert_eq!(instead_of_section(&KEYS, "iptable"), "did you mean [iptables]?");
     }
 
     #[test]
     fn no_key_is_there_twice() {
         for (n, key) in KEYS.iter().enumerate() {
-            assert!(KEYS[..n].iter().all(|other| other.name() != key.name()), "{}", key.name());
+            assert!(KEYS[..n].iter().all(|other| other.name != key.name), "{}", key.name);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::{Backend, OnStop, ScopeConfig};
+use super::{Backend, OnStop, ScopeConfig, Secret};
 use crate::model::net;
 
 /// The most seconds the kernel keeps an entry of a set: its timer counts milliseconds in 31 bits.
@@ -139,18 +139,22 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| expected("an address such as 127.0.0.1 or ::1", text))
 }
 
-/// User or secret of the manager interface. Does not quote what was found: it may be the secret.
+/// User of the manager interface. Does not quote what was found: it may be the secret.
 pub(super) fn credential(text: &str) -> Result<String, String> {
     match text.len() {
-        0 => Err("must not be empty".to_owned()),
-        1..=1000 => Ok(text.to_owned()),
+        0..=1000 => Ok(text.to_owned()),
         _ => Err("longer than a line that Asterisk reads (1024 bytes)".to_owned()),
     }
 }
 
+/// Secret of the manager interface.
+pub(super) fn secret(text: &str) -> Result<Secret, String> {
+    credential(text).map(Secret)
+}
+
 /// The console's password; empty means none.
-pub(super) fn password(text: &str) -> Result<Option<String>, String> {
-    Ok(Some(text).filter(|text| !text.is_empty()).map(str::to_owned))
+pub(super) fn password(text: &str) -> Result<Option<Secret>, String> {
+    Ok(Some(text).filter(|text| !text.is_empty()).map(|text| Secret(text.to_owned())))
 }
 
 pub(super) fn names(text: &str) -> Result<Vec<String>, String> {
@@ -300,146 +304,4 @@ fn expected(what: &str, found: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn split(text: &str) -> Vec<String> {
-        words(text).unwrap()
-    }
-
-    #[test]
-    fn numbers_out_of_range_are_refused() {
-        assert_eq!(port("65535"), Ok(65535));
-        for text in ["0", "65536", "-1", "", "5038x", "99999999999999999999999"] {
-            assert!(port(text).is_err(), "{text}");
-        }
-        assert!(seconds("0").is_err());
-        assert_eq!(limit("0"), Ok(0));
-    }
-
-    #[test]
-    fn a_chain_has_a_name_that_iptables_takes() {
-        assert_eq!(chain("sipban-udp").unwrap(), "sipban-udp");
-        assert!(chain(&"x".repeat(28)).is_ok());
-        for text in ["", "-x", "INPUT", "DROP", "a b", "a;b", "ä", &"x".repeat(29)] {
-            assert!(chain(text).is_err(), "{text}");
-        }
-        assert!(set_name(&"x".repeat(30)).is_ok());
-        assert!(set_name(&"x".repeat(31)).is_err());
-    }
-
-    #[test]
-    fn a_rule_is_drop_or_reject_and_nothing_else() {
-        assert_eq!(rule("DROP").unwrap(), ["DROP"]);
-        for text in ["REJECT", "REJECT --reject-with icmp-port-unreachable", "REJECT  --reject-with port-unreach"] {
-            assert_eq!(rule(text).unwrap(), ["REJECT", "--reject-with", "icmp-port-unreachable"], "{text}");
-        }
-        for text in [
-            "",
-            "ACCEPT",
-            "drop",
-            "DROP; reboot",
-            "DROP -m x",
-            "REJECT --reject-with",
-            "REJECT --reject-with tcp-reset",
-            "REJECT --reject-with $(reboot)",
-            "REJECT --reject-with icmp6-port-unreachable",
-        ] {
-            assert!(rule(text).is_err(), "{text}");
-        }
-        assert!(rule6("REJECT --reject-with icmp6-port-unreachable").is_ok());
-    }
-
-    #[test]
-    fn a_scope_is_split_as_a_shell_would() {
-        assert_eq!(scope(""), Ok(ScopeConfig::All));
-        assert_eq!(scope("Auto"), Ok(ScopeConfig::Auto));
-        let sip = ["-p", "udp", "--dport", "5060"].map(str::to_owned).into();
-        assert_eq!(scope("-p udp  --dport 5060 "), Ok(ScopeConfig::Match(sip)));
-        assert_eq!(
-            split("-m comment --comment 'it is' \"a \\\" b\"c d\\ e"),
-            ["-m", "comment", "--comment", "it is", "a \" bc", "d e"]
-        );
-        assert_eq!(split("$(reboot) `reboot` ; *"), ["$(reboot)", "`reboot`", ";", "*"]);
-        assert_eq!(split("a '' b"), ["a", "", "b"]);
-        assert!(words("-m 'x").is_err());
-    }
-
-    #[test]
-    fn a_scope_only_matches() {
-        for text in [
-            "-p udp -m multiport --dports 5060,5061",
-            "! -s 10.0.0.0/8",
-            "-p tcp --syn",
-            "-pudp",
-            "-m policy --dir in --pol ipsec --mode tunnel",
-            "-m set --match-set x src",
-            "-i eth0",
-        ] {
-            assert!(matches!(scope(text), Ok(ScopeConfig::Match(_))), "{text}");
-        }
-        for text in [
-            "-j ACCEPT",
-            "-jACCEPT",
-            "--jump ACCEPT",
-            "--jump=ACCEPT",
-            "--ju ACCEPT",
-            "-p udp -g x",
-            "--goto x",
-            "-A INPUT",
-            "-p udp -F",
-            "--flush",
-            "-t nat",
-            "-fj ACCEPT",
-            "-vj ACCEPT",
-            "-p udp -",
-            "-p udp --",
-            "udp 5060",
-            "; reboot",
-            "-m 'x",
-        ] {
-            assert!(scope(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_interface_is_a_name_or_any() {
-        assert_eq!(interface("any"), Ok(None));
-        assert_eq!(interface(""), Ok(None));
-        assert_eq!(interface("eno1").unwrap().as_deref(), Some("eno1"));
-        assert_eq!(interface("tun+").unwrap().as_deref(), Some("tun+"));
-        for text in ["-i", "a b", "averyveryverylongname", "a/b", "!eth0", ".."] {
-            assert!(interface(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_host_is_an_address_or_a_name() {
-        for (text, host_name) in [
-            ("127.0.0.1", "127.0.0.1"),
-            ("::1", "::1"),
-            ("localhost", "localhost"),
-            ("SIP.Example.COM.", "sip.example.com"),
-        ] {
-            assert_eq!(host(text).as_deref(), Ok(host_name));
-        }
-        for text in ["", ".", "a..b", "-a.b", "a-.b", "10.0.0.300", "10.1.2.3-10.1.2.9", "10.1.*", "a b", "a:b", "ñ.mx"]
-        {
-            assert!(host(text).is_err(), "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn words_quoted_for_a_shell_come_back(given in proptest::collection::vec("[^\\pC]{0,12}", 0..6)) {
-            let text: Vec<String> = given.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
-            prop_assert_eq!(split(&text.join(" ")), given);
-        }
-
-        #[test]
-        fn no_value_panics(text in any::<String>()) {
-            let _ = (scope(&text), rule(&text), chain(&text), interface(&text), host(&text), names(&text), limit(&text));
-        }
-    }
-}
+mod tests;

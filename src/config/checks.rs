@@ -1,0 +1,72 @@
+//! What is wrong only together, or only in a file that is to guard a PBX.
+
+use super::given::Given;
+use super::keys::Key;
+use super::{Backend, Config, ScopeConfig, value};
+
+/// Taken from older files. It must name the same target as `iptables.rule`, which IPv6 follows.
+pub(super) const RULE6: Key = Key::new("iptables.rule6", "DROP");
+
+/// Notes what contradicts itself, and what is missing.
+pub(super) fn check(config: &Config, given: &mut Given<'_>) {
+    login(config, given);
+    longest_block(config, given);
+    console(config, given);
+    rules(config, given);
+    files(config, given);
+}
+
+fn login(config: &Config, given: &mut Given<'_>) {
+    for (name, value) in [("ami.user", &config.ami.user), ("ami.pass", &config.ami.pass.0)] {
+        if value.is_empty() && !given.is_wrong(name) {
+            let missing =
+                if given.has(name) { "must not be empty" } else { "must be given, as in Asterisk's manager.conf" };
+            given.wrong(name, missing.to_owned());
+        }
+    }
+}
+
+fn longest_block(config: &Config, given: &mut Given<'_>) {
+    if config.firewall.backend == Backend::Ipset && config.ban > value::SET_TIMEOUT_MAX {
+        let name = if given.has("ipset.timeout") { "ipset.timeout" } else { "timer.ban" };
+        let what = format!("the kernel keeps an entry of a set for at most {} seconds", value::SET_TIMEOUT_MAX);
+        given.wrong(name, what);
+    }
+}
+
+fn console(config: &Config, given: &mut Given<'_>) {
+    let control = &config.control;
+    if !control.address.is_loopback() && control.password.is_none() {
+        let what = format!("{} is not a loopback address: set control.password too", control.address);
+        given.wrong("control.address", what);
+    }
+}
+
+fn rules(config: &Config, given: &mut Given<'_>) {
+    let firewall = &config.firewall;
+    let rule6 = given.find(RULE6.name, false, value::rule6);
+    if rule6.is_some_and(|rule6| rule6[0] != firewall.rule[0]) {
+        let what = format!("is not {}, as iptables.rule says for both families; remove it", firewall.rule[0]);
+        given.wrong(RULE6.name, what);
+    }
+    if let (Some(_), ScopeConfig::Match(words)) = (&firewall.interface, &firewall.scope) {
+        if words.iter().any(|word| word.starts_with("-i") || word.starts_with("--in-i")) {
+            given.wrong("iptables.scope", "names an interface, and so does iptables.interface".to_owned());
+        }
+    }
+}
+
+/// Two files under one name would overwrite each other.
+fn files(config: &Config, given: &mut Given<'_>) {
+    let files = [
+        ("iptables.white_list", &config.white_list),
+        ("iptables.dump", &config.dump),
+        ("state.file", &config.journal),
+        ("log.file", &config.log_file),
+    ];
+    for (n, (name, path)) in files.iter().enumerate() {
+        if let Some((other, _)) = files[..n].iter().find(|(_, other)| other == path) {
+            given.wrong(name, format!("is the same file as {other}"));
+        }
+    }
+}
