@@ -332,8 +332,9 @@ mod tests {
     #[test]
     fn the_owner_stays() {
         let (_folder, path) = file("192.0.2.1\n");
-        if std::os::unix::fs::chown(&path, Some(1234), Some(4321)).is_err() {
-            return; // only root can tell
+        if let Err(why) = std::os::unix::fs::chown(&path, Some(1234), Some(4321)) {
+            assert!(std::env::var_os("CI").is_none(), "only root can tell: {why}");
+            return;
         }
         load(&path).add("192.0.2.2").unwrap();
         let owner = fs::metadata(&path).unwrap();
