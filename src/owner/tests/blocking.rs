@@ -1,0 +1,94 @@
+//! Who is blocked, what the kernel takes, and which ports lead there.
+
+use super::*;
+
+#[test]
+fn an_attacker_is_blocked_for_a_day_and_then_free() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    assert!(machine.holds("203.0.113.7"));
+    machine.pass(&mut owner, DAY - 1);
+    assert!(machine.holds("203.0.113.7"));
+    machine.pass(&mut owner, 1);
+    assert!(!machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn a_block_that_the_kernel_refused_is_not_claimed_and_is_tried_again() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    assert!(!machine.holds("203.0.113.7"));
+    assert!(machine.holds("203.0.113.8"));
+    assert_eq!(owner.blocks().count(), 1);
+    machine.kernel.refuse(&[]);
+    machine.pass(&mut owner, 1);
+    assert!(machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 2);
+}
+
+#[test]
+fn in_a_flood_of_forged_sources_old_blocks_make_room_but_not_the_administrators() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    ask(&mut owner, Request::Block("203.0.113.1/32".parse().unwrap(), Some(60)));
+    for n in 0..150 {
+        owner.turn(vec![attack(&format!("198.51.100.{n}"))]);
+        machine.pass(&mut owner, 0);
+    }
+    assert_eq!(owner.blocks().count(), 100);
+    assert!(machine.holds("203.0.113.1"));
+    assert!(machine.holds("198.51.100.149"));
+}
+
+#[test]
+fn what_the_kernel_would_not_free_is_freed_later() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    ask(&mut owner, Request::WhiteListAdd("203.0.113.7".into()));
+    assert!(machine.holds("203.0.113.7"));
+    // However long it refuses, also past the end of the block, it is one block to be freed.
+    for _ in 0..3 {
+        machine.pass(&mut owner, DAY);
+        assert_eq!(owner.unfreed.len(), 1);
+    }
+    machine.kernel.refuse(&[]);
+    machine.pass(&mut owner, 1);
+    assert!(!machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 0);
+}
+
+#[test]
+fn a_blocked_address_is_blocked_on_the_other_port_it_attacks_too() {
+    let machine = Machine::new();
+    let scope = || machine.kernel.1.lock().unwrap().scope.clone();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    let end = owner.blocks().next().unwrap().1.end;
+    machine.pass(&mut owner, 9);
+    owner.turn(vec![security_on(5080, Kind::ChallengeSent, "203.0.113.7")]);
+    assert_eq!(scope(), None);
+    owner.turn(vec![security_on(5080, Kind::InvalidAccountId, "203.0.113.7")]);
+    assert_eq!(scope(), udp(&[(5060, 5061), (5080, 5080)]));
+    assert_eq!(owner.blocks().map(|(_, block)| block.end).collect::<Vec<_>>(), [end]);
+    assert_eq!(owner.stats.blocks, 1);
+    drop(owner);
+    let owner = machine.start();
+    assert_eq!(owner.covered.to_string(), "UDP 5060-5061, 5080; TCP 5060-5061");
+}
+
+#[test]
+fn a_port_that_the_kernel_did_not_lead_through_the_chain_is_tried_again() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    machine.kernel.1.lock().unwrap().refuses = true;
+    owner.turn(vec![security_on(5080, Kind::InvalidAccountId, "203.0.113.7")]);
+    machine.kernel.1.lock().unwrap().refuses = false;
+    let verify = owner.config.firewall.verify;
+    machine.pass(&mut owner, verify);
+    assert_eq!(machine.kernel.1.lock().unwrap().scope, udp(&[(5060, 5061), (5080, 5080)]));
+}

@@ -1,0 +1,132 @@
+//! What a start, a stop and a crash leave of the blocks.
+
+use super::*;
+
+#[test]
+fn blocks_keep_their_end_through_a_crash() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    let before: Vec<_> = owner.blocks().collect();
+    drop(owner);
+    let mut owner = machine.start();
+    assert_eq!(owner.blocks().collect::<Vec<_>>(), before);
+    machine.pass(&mut owner, DAY);
+    assert!(!machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn what_only_the_journal_knows_is_blocked_again_at_start() {
+    let mut machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    drop(owner);
+    machine.kernel = Kernel::default();
+    let _owner = machine.start();
+    assert!(machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn what_only_the_kernel_knows_is_adopted_at_start() {
+    let machine = Machine::new();
+    *machine.kernel.0.lock().unwrap() = DryRun::holding(["203.0.113.9/32".parse().unwrap()]);
+    let mut owner = machine.start();
+    assert_eq!(owner.blocks().map(|(_, block)| block.reason).collect::<Vec<_>>(), [Reason::Adopted]);
+    machine.pass(&mut owner, DAY);
+    assert!(!machine.holds("203.0.113.9"));
+}
+
+#[test]
+fn who_came_onto_the_white_list_meanwhile_is_free_at_start() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    drop(owner);
+    machine.white_list("203.0.113.0/24\n");
+    let _owner = machine.start();
+    assert!(!machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn trust_survives_a_restart() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![security(Kind::SuccessfulAuth { using_password: true }, "203.0.113.7")]);
+    drop(owner);
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    assert!(!machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn a_clean_stop_clears_the_rules_and_the_next_start_brings_them_back() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    let (sender, inbox) = bounded(1);
+    sender.send(Event::Shutdown).unwrap();
+    owner.run(&inbox);
+    assert!(!machine.holds("203.0.113.7"));
+    let _owner = machine.start();
+    assert!(machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn who_was_freed_at_start_stays_free_when_he_leaves_the_white_list() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    let (sender, inbox) = bounded(1);
+    sender.send(Event::Shutdown).unwrap();
+    owner.run(&inbox);
+    machine.white_list("203.0.113.7\n");
+    drop(machine.start());
+    machine.white_list("");
+    let _owner = machine.start();
+    assert!(!machine.holds("203.0.113.7") && machine.holds("203.0.113.8"));
+}
+
+#[test]
+fn what_the_kernel_did_not_free_at_start_is_tried_again() {
+    let machine = Machine::new();
+    drop({
+        let mut owner = machine.start();
+        owner.turn(vec![attack("203.0.113.7")]);
+        owner
+    });
+    machine.white_list("203.0.113.7\n");
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    let mut owner = machine.start();
+    assert!(machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 1);
+    machine.kernel.refuse(&[]);
+    machine.pass(&mut owner, 1);
+    assert!(!machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 0);
+}
+
+#[test]
+fn what_the_kernel_does_not_take_stays_in_a_journal_written_anew() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    let (sender, inbox) = bounded(1);
+    sender.send(Event::Shutdown).unwrap();
+    owner.run(&inbox);
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    let owner = machine.start();
+    fs::remove_file(machine.folder.path().join("bans")).unwrap();
+    owner.run(&{
+        let (sender, inbox) = bounded(1);
+        sender.send(Event::Shutdown).unwrap();
+        inbox
+    });
+    let mut owner = machine.start();
+    let net = "203.0.113.7/32".parse().unwrap();
+    assert!(owner.refused.get(&net).is_some());
+    ask(&mut owner, Request::Unblock(net));
+    drop(owner);
+    machine.kernel.refuse(&[]);
+    let _owner = machine.start();
+    assert!(!machine.holds("203.0.113.7"));
+}
