@@ -297,7 +297,7 @@ impl Owner {
     fn renew_policy(&mut self) {
         self.policy = Policy {
             limits: self.config.limits.clone(),
-            protected: self.protection.allowlist(),
+            protected: self.protection.allowlist().clone(),
             knows_own_ipv6: self.protection.knows_own_ipv6(),
         };
     }

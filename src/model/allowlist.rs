@@ -1,15 +1,16 @@
-//! A set of networks that answers quickly whether it holds an address or meets a network.
+//! A set of networks that says with one binary search whether it holds an address or meets a network.
 //!
 //! PURE: no clock, no I/O.
 
-use std::net::IpAddr;
+use std::cmp::Reverse;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 /// A fixed set of networks of both families.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowlist {
-    /// Inclusive ranges, sorted and disjoint, IPv4 addresses as their number.
+    /// First and last address of each network, sorted and disjoint, IPv4 addresses as their number.
     v4: Vec<(u32, u32)>,
     /// The same for IPv6.
     v6: Vec<(u128, u128)>,
@@ -23,9 +24,20 @@ impl Allowlist {
 
     /// Whether any of the networks shares an address with `net`.
     pub fn meets(&self, net: &IpNet) -> bool {
+        self.meeting(net).is_some()
+    }
+
+    /// The network that shares an address with `net`: the widest of those around it, or else the first one in it.
+    pub fn meeting(&self, net: &IpNet) -> Option<IpNet> {
         match net {
-            IpNet::V4(net) => meets(&self.v4, net.network().to_bits(), net.broadcast().to_bits()),
-            IpNet::V6(net) => meets(&self.v6, net.network().to_bits(), net.broadcast().to_bits()),
+            IpNet::V4(net) => {
+                let (first, last) = meeting(&self.v4, net.network().to_bits(), net.broadcast().to_bits())?;
+                IpNet::new(Ipv4Addr::from_bits(first).into(), (first ^ last).leading_zeros() as u8).ok()
+            }
+            IpNet::V6(net) => {
+                let (first, last) = meeting(&self.v6, net.network().to_bits(), net.broadcast().to_bits())?;
+                IpNet::new(Ipv6Addr::from_bits(first).into(), (first ^ last).leading_zeros() as u8).ok()
+            }
         }
     }
 }
@@ -45,20 +57,16 @@ impl FromIterator<IpNet> for Allowlist {
     }
 }
 
-fn meets<N: Ord + Copy>(ranges: &[(N, N)], first: N, last: N) -> bool {
+fn meeting<N: Ord + Copy>(ranges: &[(N, N)], first: N, last: N) -> Option<(N, N)> {
     let next = ranges.partition_point(|&(_, end)| end < first);
-    ranges.get(next).is_some_and(|&(start, _)| start <= last)
+    ranges.get(next).copied().filter(|&(start, _)| start <= last)
 }
 
+/// Keeps the widest. Two networks are apart, or one is in the other.
 fn merge<N: Ord + Copy>(ranges: &mut Vec<(N, N)>) {
-    ranges.sort_unstable();
-    ranges.dedup_by(|next, kept| {
-        let overlaps = next.0 <= kept.1;
-        if overlaps {
-            kept.1 = kept.1.max(next.1);
-        }
-        overlaps
-    });
+    ranges.sort_unstable_by_key(|&(start, end)| (start, Reverse(end)));
+    ranges.dedup_by(|next, kept| next.1 <= kept.1);
+    ranges.shrink_to_fit();
 }
 
 #[cfg(test)]
@@ -101,6 +109,12 @@ mod tests {
             let list: Allowlist = nets.iter().copied().collect();
             let obvious = nets.iter().any(|n| n.contains(&asked) || asked.contains(n));
             prop_assert_eq!(list.meets(&asked), obvious);
+            let around = nets.iter().filter(|n| n.contains(&asked)).min_by_key(|n| n.prefix_len());
+            match list.meeting(&asked) {
+                Some(met) if around.is_some() => prop_assert_eq!(Some(&met), around),
+                Some(met) => prop_assert!(asked.contains(&met) && nets.contains(&met)),
+                None => prop_assert!(!obvious),
+            }
         }
     }
 }

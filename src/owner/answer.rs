@@ -30,7 +30,7 @@ impl Owner {
             Request::Ping => self.ping(reply),
             Request::Uptime => Reply::Uptime(super::passed(self.started, now)),
             Request::WhiteList => Reply::WhiteList {
-                entries: self.protection.white_list.entries().map(ToString::to_string).collect(),
+                entries: self.protection.white_list().entries().map(ToString::to_string).collect(),
                 own: self.protection.own(),
             },
             Request::WhiteListAdd(entry) => self.white_list_add(&entry, now),
@@ -150,7 +150,7 @@ impl Owner {
     }
 
     fn white_list_add(&mut self, entry: &str, now: Now) -> Reply {
-        match self.protection.white_list.add(entry) {
+        match self.protection.add(entry) {
             Ok((entry, false)) => Reply::WhiteListHas(entry.to_string()),
             Ok((entry, true)) => {
                 info!("WHITE LIST => {entry}");
@@ -169,7 +169,7 @@ impl Owner {
     }
 
     fn white_list_del(&mut self, entry: &str, now: Now) -> Reply {
-        match self.protection.white_list.remove(entry) {
+        match self.protection.remove(entry) {
             Ok((entry, false)) => Reply::WhiteListLacks(entry.to_string()),
             Ok((entry, true)) => {
                 info!("WHITE LIST => {entry} removed");
