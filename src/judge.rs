@@ -57,6 +57,8 @@ pub enum Verdict {
         reason: Reason,
         /// What it attacked, where known.
         local: Option<Endpoint>,
+        /// How many failures it is blocked for; 0 for challenges that were left unanswered.
+        failures: u32,
     },
     /// A protected address did what others are blocked for.
     Protected {
@@ -144,9 +146,10 @@ pub fn judge(evidence: &mut Evidence, policy: &Policy, now: Now, event: &Securit
             }
             record.expect_twin(event);
             record.fail(Failure::new(charge, event, now), event, window(policy), now);
-            if record.count(charge, window(policy), now) >= limit {
+            let failures = record.count(charge, window(policy), now);
+            if failures >= limit {
                 evidence.forget(&source);
-                return Verdict::Block { source, reason, local: Some(event.local) };
+                return Verdict::Block { source, reason, local: Some(event.local), failures };
             }
             Verdict::Pass
         }
@@ -225,7 +228,7 @@ fn flood(evidence: &mut Evidence, policy: &Policy, now: Now, source: IpNet, trus
     if overdue > limit || record.open() > limit.saturating_mul(HUGE) {
         let local = record.local();
         evidence.forget(&source);
-        return Verdict::Block { source, reason: Reason::ChallengeSent, local };
+        return Verdict::Block { source, reason: Reason::ChallengeSent, local, failures: 0 };
     }
     Verdict::Pass
 }

@@ -25,8 +25,7 @@ use crate::firewall::scope::Covered;
 use crate::firewall::{Change, Firewall, Refused};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, standing};
 use crate::logging::{Budget, LogHandle, Repeats};
-use crate::model::block::Block;
-use crate::model::block::Reason;
+use crate::model::block::{Block, MANY, Proof};
 use crate::model::book::Book;
 use crate::model::clock::{Clock, Now};
 use crate::model::net::Plain;
@@ -173,12 +172,17 @@ impl Owner {
     fn consider(&mut self, verdict: Verdict, now: Now, plan: &mut Plan) {
         match verdict {
             Verdict::Pass => {}
-            Verdict::Block { source, reason, local } => {
+            Verdict::Block { source, reason, local, failures } => {
                 if let Some(local) = local {
                     self.covered.learn(local);
                 }
+                let proof = match local {
+                    Some(local) if local.transport.has_handshake() => Proof::Shaken,
+                    _ if failures >= MANY => Proof::Repeated,
+                    _ => Proof::Claimed,
+                };
                 if self.book.covering(&source).is_none() && plan.add.covering(&source).is_none() {
-                    plan.add.insert(source, Block { since: now.wall, end: now.wall + self.config.ban, reason });
+                    plan.add.insert(source, Block { since: now.wall, end: now.wall + self.config.ban, reason, proof });
                 }
             }
             Verdict::Protected { address, reason } => {
@@ -246,8 +250,8 @@ impl Owner {
         }
     }
 
-    /// Against a flood with forged sources: when there are more blocks than the firewall bears, those that end soonest
-    /// make room, but for the administrator's own.
+    /// Against a flood with forged sources: when there are more blocks than the firewall bears, the least sure make
+    /// room, and of equally sure ones those that end soonest; never the administrator's own.
     fn make_room(&mut self, plan: &mut Plan, now: Now) {
         let most = self.firewall.capacity();
         let over = (self.book.len() + plan.add.len()).saturating_sub(most + plan.remove.len());
@@ -255,9 +259,9 @@ impl Owner {
             return;
         }
         let going: HashSet<IpNet> = plan.remove.iter().map(|(net, _)| *net).collect();
-        let old = self.book.by_end().filter(|(net, block)| block.reason != Reason::Manual && !going.contains(net));
+        let old = self.book.least_sure().filter(|(net, block)| block.proof < Proof::Ordered && !going.contains(net));
         plan.remove.extend(old.take(over).map(|(net, _)| (net, "No Room")));
-        let text = format!("ERROR => more than {most} blocks: those that end soonest make room");
+        let text = format!("ERROR => more than {most} blocks: those least sure to be of attackers make room");
         self.say_once(&text, now, |text| error!("{text}"));
     }
 

@@ -78,9 +78,19 @@ fn endpoint(address: &str) -> Endpoint {
     Endpoint { address: address.parse().unwrap(), transport: Transport::Udp, port: 5060 }
 }
 
+/// The verdict after as few failures as the default limits allow.
 fn block(source: &str, reason: Reason) -> Verdict {
+    let failures = match reason {
+        Reason::ChallengeSent => 0,
+        Reason::ChallengeFailed => 3,
+        _ => 1,
+    };
+    block_after(failures, source, reason)
+}
+
+fn block_after(failures: u32, source: &str, reason: Reason) -> Verdict {
     let source = source.parse().unwrap_or_else(|_| IpNet::from(source.parse::<IpAddr>().unwrap()));
-    Verdict::Block { source, reason, local: Some(endpoint("198.18.0.1")) }
+    Verdict::Block { source, reason, local: Some(endpoint("198.18.0.1")), failures }
 }
 
 #[test]
@@ -127,7 +137,10 @@ fn a_trusted_address_is_judged_by_its_own_limit_for_a_day() {
     for _ in 1..20 {
         assert_eq!(court.hear(Kind::InvalidAccountId, "203.0.113.7", "9"), Verdict::Pass);
     }
-    assert_eq!(court.hear(Kind::InvalidAccountId, "203.0.113.7", "9"), block("203.0.113.7", Reason::InvalidAccount));
+    assert_eq!(
+        court.hear(Kind::InvalidAccountId, "203.0.113.7", "9"),
+        block_after(20, "203.0.113.7", Reason::InvalidAccount)
+    );
     court.register("203.0.113.8", "1000");
     court.wait(86_401.0);
     assert_eq!(court.hear(Kind::InvalidAccountId, "203.0.113.8", "9"), block("203.0.113.8", Reason::InvalidAccount));
@@ -148,7 +161,10 @@ fn one_request_told_twice_counts_once() {
             assert_eq!(judge(&mut court.evidence, &court.policy, court.now, &event), Verdict::Pass);
         }
     }
-    assert_eq!(court.hear(Kind::InvalidAccountId, "203.0.113.7", "9"), block("203.0.113.7", Reason::InvalidAccount));
+    assert_eq!(
+        court.hear(Kind::InvalidAccountId, "203.0.113.7", "9"),
+        block_after(3, "203.0.113.7", Reason::InvalidAccount)
+    );
 }
 
 #[test]
@@ -157,7 +173,7 @@ fn one_call_id_for_many_requests_does_not_hide_them() {
     court.policy.limits.unknown_account = 3;
     let event = court.event(Kind::InvalidAccountId, "203.0.113.7", "9");
     let verdicts: Vec<Verdict> = (0..3).map(|_| judge(&mut court.evidence, &court.policy, court.now, &event)).collect();
-    assert_eq!(verdicts[2], block("203.0.113.7", Reason::InvalidAccount));
+    assert_eq!(verdicts[2], block_after(3, "203.0.113.7", Reason::InvalidAccount));
 }
 
 #[test]
@@ -218,7 +234,7 @@ fn what_is_refused_of_a_request_after_a_login_is_nothing() {
     let refused = Kind::FailedAcl(Acl::Request);
     assert_eq!(court.hear(refused, "203.0.113.8", "anonymous"), Verdict::Pass);
     assert_eq!(court.hear(refused, "203.0.113.8", "anonymous"), Verdict::Pass);
-    assert_eq!(court.hear(refused, "203.0.113.8", "anonymous"), block("203.0.113.8", Reason::FailedAcl));
+    assert_eq!(court.hear(refused, "203.0.113.8", "anonymous"), block_after(3, "203.0.113.8", Reason::FailedAcl));
 }
 
 #[test]

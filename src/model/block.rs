@@ -19,6 +19,42 @@ pub struct Block {
     pub end: UnixTime,
     /// Why it was made.
     pub reason: Reason,
+    /// How sure it is that the address is the attacker's own.
+    pub proof: Proof,
+}
+
+impl Block {
+    /// A block of which nothing more is known than its reason.
+    pub fn new(since: UnixTime, end: UnixTime, reason: Reason) -> Block {
+        Block { since, end, reason, proof: Proof::of(reason) }
+    }
+}
+
+/// How sure it is that a blocked address is the attacker's own. Where there are more blocks than the kernel bears, the
+/// least sure go first: else an attacker would free himself by forging more sources than there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Proof {
+    /// It is a claim of a few datagrams, whose source anybody can forge.
+    Claimed,
+    /// It is a claim of [`MANY`] failures or more. To forge them costs as many times more.
+    Repeated,
+    /// It finished a handshake, which nobody does under another's address.
+    Shaken,
+    /// The administrator said so.
+    Ordered,
+}
+
+/// At least this many failures are called many: as many wrong passwords as `limits.wrong_password` allows by default.
+pub const MANY: u32 = 3;
+
+impl Proof {
+    /// All of them, the least sure first.
+    pub const ALL: [Proof; 4] = [Proof::Claimed, Proof::Repeated, Proof::Shaken, Proof::Ordered];
+
+    /// What the reason alone says.
+    pub fn of(reason: Reason) -> Proof {
+        if reason == Reason::Manual { Proof::Ordered } else { Proof::Claimed }
+    }
 }
 
 /// One block, as listed.

@@ -1,19 +1,21 @@
-//! The ban book: every block in force, by address and by end.
+//! The ban book: blocks by address, by end and by how sure they are.
 //!
-//! PURE: no clock, no I/O. Only what the kernel took is entered.
+//! PURE: no clock, no I/O. The owner's book holds what the kernel was seen to take. Other books of its own hold blocks
+//! that are still to be made.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use crate::model::block::{Block, BlockLine};
+use crate::model::block::{Block, BlockLine, Proof};
 use crate::model::clock::UnixTime;
 
-/// All blocks in force. Networks are kept truncated (no bits behind the prefix).
+/// A set of blocks. Networks are kept truncated (no bits behind the prefix).
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     blocks: BTreeMap<IpNet, Block>,
-    ends: BTreeSet<(UnixTime, IpNet)>,
+    /// Their ends, the blocks of each [`Proof`] in a set of their own.
+    ends: [BTreeSet<(UnixTime, IpNet)>; Proof::ALL.len()],
     /// How many blocks there are of each kind and prefix length, so that covering is a few look-ups.
     lengths: [Vec<u32>; 2],
 }
@@ -24,18 +26,18 @@ impl Book {
         let net = net.trunc();
         match self.blocks.insert(net, block) {
             Some(old) => {
-                self.ends.remove(&(old.end, net));
+                self.ends_of(&old).remove(&(old.end, net));
             }
             None => *self.count(&net) += 1,
         }
-        self.ends.insert((block.end, net));
+        self.ends_of(&block).insert((block.end, net));
     }
 
     /// Takes a block out.
     pub fn remove(&mut self, net: &IpNet) -> Option<Block> {
         let net = net.trunc();
         let block = self.blocks.remove(&net)?;
-        self.ends.remove(&(block.end, net));
+        self.ends_of(&block).remove(&(block.end, net));
         *self.count(&net) -= 1;
         Some(block)
     }
@@ -55,13 +57,24 @@ impl Book {
     }
 
     /// The blocks that end at `now` or before, soonest first.
-    pub fn due(&self, now: UnixTime) -> impl Iterator<Item = IpNet> + '_ {
-        self.ends.iter().take_while(move |(end, _)| *end <= now).map(|(_, net)| *net)
+    pub fn due(&self, now: UnixTime) -> Vec<IpNet> {
+        let due = |ends: &BTreeSet<_>| ends.iter().take_while(move |(end, _)| *end <= now).copied().collect::<Vec<_>>();
+        let mut due: Vec<(UnixTime, IpNet)> = self.ends.iter().flat_map(due).collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, net)| net).collect()
     }
 
     /// All blocks, soonest end first.
     pub fn by_end(&self) -> impl DoubleEndedIterator<Item = (IpNet, Block)> + '_ {
-        self.ends.iter().map(|(_, net)| (*net, self.blocks[net]))
+        let mut ends: Vec<&(UnixTime, IpNet)> = self.ends.iter().flatten().collect();
+        // They come as a few sorted runs, which this sort merges.
+        ends.sort();
+        ends.into_iter().map(|(_, net)| (*net, self.blocks[net]))
+    }
+
+    /// All blocks, the least sure first, of equally sure ones those that end soonest.
+    pub fn least_sure(&self) -> impl Iterator<Item = (IpNet, Block)> + '_ {
+        self.ends.iter().flatten().map(|(_, net)| (*net, self.blocks[net]))
     }
 
     /// All blocks as the console lists them, soonest end first.
@@ -77,6 +90,10 @@ impl Book {
     /// Whether nobody is blocked.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
+    }
+
+    fn ends_of(&mut self, block: &Block) -> &mut BTreeSet<(UnixTime, IpNet)> {
+        &mut self.ends[block.proof as usize]
     }
 
     fn count(&mut self, net: &IpNet) -> &mut u32 {
@@ -106,7 +123,7 @@ mod tests {
     }
 
     fn until(end: u64) -> Block {
-        Block { since: UnixTime(0), end: UnixTime(end), reason: Reason::Manual }
+        Block::new(UnixTime(0), UnixTime(end), Reason::InvalidAccount)
     }
 
     #[test]
@@ -115,8 +132,26 @@ mod tests {
         book.insert(net("192.0.2.1/32"), until(30));
         book.insert(net("192.0.2.2/32"), until(10));
         book.insert(net("192.0.2.3/32"), until(20));
-        let due: Vec<IpNet> = book.due(UnixTime(20)).collect();
-        assert_eq!(due, [net("192.0.2.2/32"), net("192.0.2.3/32")]);
+        assert_eq!(book.due(UnixTime(20)), [net("192.0.2.2/32"), net("192.0.2.3/32")]);
+    }
+
+    #[test]
+    fn blocks_of_every_proof_are_in_the_order_of_their_ends_and_the_least_sure_are_found_first() {
+        let mut book = Book::default();
+        let proofs = [Proof::Ordered, Proof::Claimed, Proof::Shaken, Proof::Claimed, Proof::Repeated];
+        for (n, proof) in (1..).zip(proofs) {
+            book.insert(net(&format!("192.0.2.{n}/32")), Block { proof, ..until(10 * n) });
+        }
+        let last = |(net, _): (IpNet, Block)| match net.addr() {
+            std::net::IpAddr::V4(v4) => v4.octets()[3],
+            std::net::IpAddr::V6(_) => 0,
+        };
+        assert_eq!(book.by_end().map(last).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(book.by_end().rev().map(last).collect::<Vec<_>>(), [5, 4, 3, 2, 1]);
+        assert_eq!(book.least_sure().map(last).collect::<Vec<_>>(), [2, 4, 5, 3, 1]);
+        book.insert(net("192.0.2.2/32"), Block { proof: Proof::Ordered, ..until(20) });
+        assert_eq!(book.least_sure().map(last).collect::<Vec<_>>(), [4, 5, 3, 1, 2]);
+        assert_eq!(book.due(UnixTime(30)).len(), 3);
     }
 
     #[test]
@@ -124,7 +159,7 @@ mod tests {
         let mut book = Book::default();
         book.insert(net("192.0.2.1/32"), until(10));
         book.insert(net("192.0.2.1/32"), until(50));
-        assert_eq!(book.due(UnixTime(40)).count(), 0);
+        assert_eq!(book.due(UnixTime(40)), []);
         assert_eq!(book.len(), 1);
         book.remove(&net("192.0.2.1/32"));
         assert_eq!(book.by_end().count(), 0);

@@ -130,3 +130,10 @@ pub enum Transport {
     /// Asterisk did not say, or named one that this version does not know.
     Unknown,
 }
+
+impl Transport {
+    /// Whether a connection is set up first, by a handshake that nobody finishes under another's address.
+    pub fn has_handshake(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss)
+    }
+}

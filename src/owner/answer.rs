@@ -51,7 +51,7 @@ impl Owner {
         }
         let end = now.wall + seconds.unwrap_or(self.config.ban);
         let mut plan = Plan::default();
-        plan.add.insert(net, Block { since: now.wall, end, reason: Reason::Manual });
+        plan.add.insert(net, Block::new(now.wall, end, Reason::Manual));
         if self.carry_out(plan, now).is_empty() {
             Reply::Blocked(net)
         } else {
@@ -121,7 +121,7 @@ impl Owner {
                 continue;
             }
             if self.book.get(&block.net).is_none_or(|held| held.end < block.end) {
-                plan.add.insert(block.net, Block { since: now.wall, end: block.end, reason: block.reason });
+                plan.add.insert(block.net, Block::new(now.wall, block.end, block.reason));
             }
             blocks.push(block);
         }

@@ -110,11 +110,8 @@ impl Owner {
         let mut adopted = 0;
         for entry in in_force {
             // A rule has no end of its own: one that the journal does not know lasts as long as a new one.
-            let unknown = Block {
-                since: now.wall,
-                end: now.wall + entry.remaining.unwrap_or(self.config.ban),
-                reason: Reason::Adopted,
-            };
+            let end = now.wall + entry.remaining.unwrap_or(self.config.ban);
+            let unknown = Block::new(now.wall, end, Reason::Adopted);
             let block = wanted.remove(&entry.net).unwrap_or(unknown);
             self.book.insert(entry.net, block);
             match self.why_over(&entry.net, &block, now) {

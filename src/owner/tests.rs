@@ -144,7 +144,11 @@ fn security(kind: Kind, from: &str) -> Event {
 }
 
 fn security_on(port: u16, kind: Kind, from: &str) -> Event {
-    let endpoint = |address: &str| Endpoint { address: address.parse().unwrap(), transport: Transport::Udp, port };
+    security_over(Transport::Udp, port, kind, from)
+}
+
+fn security_over(transport: Transport, port: u16, kind: Kind, from: &str) -> Event {
+    let endpoint = |address: &str| Endpoint { address: address.parse().unwrap(), transport, port };
     Event::Security(vec![SecurityEvent {
         kind,
         service: Service::Pjsip,

@@ -30,7 +30,7 @@ impl Owner {
     /// What is to be done every second.
     pub(super) fn tick(&mut self, now: Now, plan: &mut Plan) {
         daemon::notify_watchdog();
-        self.unfreed.extend(self.book.due(now.wall).map(|net| (net, "Timeout Unblock")));
+        self.unfreed.extend(self.book.due(now.wall).into_iter().map(|net| (net, "Timeout Unblock")));
         plan.remove.extend(std::mem::take(&mut self.unfreed));
         for verdict in overdue(&mut self.evidence, &self.policy, now) {
             self.consider(verdict, now, plan);

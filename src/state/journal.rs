@@ -8,7 +8,8 @@
 //! trust 198.51.100.4 1560340915 #3ee47530                            address, last login with a password
 //! port udp 5070 #...                                                 local port that was attacked
 //! ```
-//! Times are unix times. A later line on the same network or address replaces an earlier one. The eight digits are
+//! Times are unix times. A `+` before the end of a block says that the address finished a handshake, one before its
+//! begin that it failed many times ([`Proof`](crate::model::block::Proof)). A later line on the same network or address replaces an earlier one. The eight digits are
 //! a checksum (FNV-1a) of what stands before ` #`. A line counts only with its end of line and its right sum, so
 //! neither a line cut off by a crash, nor two run into one, nor a hole of zeros is taken for a record.
 //!
@@ -381,7 +382,7 @@ mod tests {
     use tail::tests::full_disk;
 
     fn block(net: &str, end: u64) -> (IpNet, Block) {
-        (net.parse().unwrap(), Block { since: UnixTime(1), end: UnixTime(end), reason: Reason::InvalidAccount })
+        (net.parse().unwrap(), Block::new(UnixTime(1), UnixTime(end), Reason::InvalidAccount))
     }
 
     fn blocked(net: &str, end: u64) -> Record {

@@ -112,7 +112,7 @@ impl Bed<'_> {
     }
 
     pub fn enter_in_book_until(&mut self, end: UnixTime, net: IpNet) {
-        self.book.insert(net, Block { since: NOW, end, reason: Reason::Manual });
+        self.book.insert(net, Block::new(NOW, end, Reason::Manual));
     }
 
     pub fn tool(&self, name: &str, args: &str) -> String {

@@ -44,6 +44,31 @@ fn in_a_flood_of_forged_sources_old_blocks_make_room_but_not_the_administrators(
 }
 
 #[test]
+fn nobody_who_was_proven_to_attack_frees_himself_by_forging_other_sources() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![security_over(Transport::Tcp, 5060, Kind::InvalidAccountId, "203.0.113.1")]);
+    owner.turn((0..3).map(|_| security(Kind::ChallengeResponseFailed, "203.0.113.2")));
+    owner.turn(vec![attack("203.0.113.3")]);
+    // What was proven is known after a restart too.
+    drop(owner);
+    let mut owner = machine.start();
+    let forge = |owner: &mut Owner, network: u8, kind: Kind, times: usize| {
+        for n in 0..150 {
+            machine.pass(owner, 1);
+            owner.turn((0..times).map(|_| security(kind, &format!("198.51.{network}.{n}"))));
+        }
+        machine.pass(owner, 1);
+    };
+    forge(&mut owner, 100, Kind::InvalidAccountId, 1);
+    assert_eq!(["1", "2", "3"].map(|n| machine.holds(&format!("203.0.113.{n}"))), [true, true, false]);
+    // To forge many failures costs more, and is no handshake.
+    forge(&mut owner, 101, Kind::ChallengeResponseFailed, 3);
+    assert_eq!(["1", "2"].map(|n| machine.holds(&format!("203.0.113.{n}"))), [true, false]);
+    assert_eq!(owner.blocks().count(), 100);
+}
+
+#[test]
 fn what_the_kernel_would_not_free_is_freed_later() {
     let machine = Machine::new();
     let mut owner = machine.start();

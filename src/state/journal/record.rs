@@ -5,8 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::block::Block;
-use crate::model::block::{Port, Reason};
+use crate::model::block::{Block, Port, Proof, Reason};
 use crate::model::clock::UnixTime;
 
 /// One thing to remember.
@@ -27,8 +26,13 @@ impl Record {
     pub(super) fn push_line(&self, text: &mut String) {
         let start = text.len();
         let written = match self {
-            Record::Block(net, Block { since, end, reason }) => {
-                write!(text, "block {net} {} {} {reason}", since.0, end.0)
+            Record::Block(net, Block { since, end, reason, proof }) => {
+                let (repeated, shaken) = match proof {
+                    Proof::Claimed | Proof::Ordered => ("", ""),
+                    Proof::Repeated => ("+", ""),
+                    Proof::Shaken => ("", "+"),
+                };
+                write!(text, "block {net} {repeated}{} {shaken}{} {reason}", since.0, end.0)
             }
             Record::Unblock(net) => write!(text, "unblock {net}"),
             Record::Trust(address, login) => write!(text, "trust {address} {}", login.0),
@@ -50,11 +54,17 @@ impl Record {
             "block" => {
                 let mut words = rest.splitn(4, ' ');
                 let net = words.next()?.parse().ok()?;
-                let since = UnixTime(words.next()?.parse().ok()?);
-                let end = UnixTime(words.next()?.parse().ok()?);
+                let (since, end) = (words.next()?, words.next()?);
                 // The sum is right, so a reason that is not known is one of a later release: keep the block.
                 let reason = words.next()?.parse().unwrap_or(Reason::Adopted);
-                Some(Record::Block(net, Block { since, end, reason }))
+                let proof = match (since.starts_with('+'), end.starts_with('+')) {
+                    (_, true) => Proof::Shaken,
+                    (true, false) => Proof::Repeated,
+                    (false, false) => Proof::of(reason),
+                };
+                // A number may have a sign, which releases that do not know its meaning read over.
+                let (since, end) = (UnixTime(since.parse().ok()?), UnixTime(end.parse().ok()?));
+                Some(Record::Block(net, Block { since, end, reason, proof }))
             }
             "unblock" => Some(Record::Unblock(rest.parse().ok()?)),
             "trust" => {
@@ -88,9 +98,12 @@ pub(super) mod tests {
     pub fn any_record() -> impl Strategy<Value = Record> {
         let time = || any::<u64>().prop_map(UnixTime);
         prop_oneof![
-            (any_net(), time(), time(), 0..Reason::ALL.len()).prop_map(|(net, since, end, reason)| {
-                Record::Block(net, Block { since, end, reason: Reason::ALL[reason] })
-            }),
+            (any_net(), time(), time(), 0..Reason::ALL.len(), 0..3_usize).prop_map(
+                |(net, since, end, reason, proof)| {
+                    let block = Block::new(since, end, Reason::ALL[reason]);
+                    Record::Block(net, Block { proof: block.proof.max(Proof::ALL[proof]), ..block })
+                }
+            ),
             any_net().prop_map(Record::Unblock),
             (any::<IpAddr>(), time()).prop_map(|(address, login)| Record::Trust(address, login)),
         ]
@@ -98,10 +111,16 @@ pub(super) mod tests {
 
     #[test]
     fn a_line_looks_as_documented() {
-        let block = Block { since: UnixTime(1_560_340_915), end: UnixTime(1_560_427_315), reason: Reason::FailedAcl };
-        let mut line = String::new();
-        Record::Block("203.0.113.7/32".parse().unwrap(), block).push_line(&mut line);
-        assert_eq!(line, "block 203.0.113.7/32 1560340915 1560427315 Failed ACL #1a8dbb00\n");
+        let block = Block::new(UnixTime(1_560_340_915), UnixTime(1_560_427_315), Reason::FailedAcl);
+        for (proof, expected) in [
+            (Proof::Claimed, "block 203.0.113.7/32 1560340915 1560427315 Failed ACL #1a8dbb00\n"),
+            (Proof::Repeated, "block 203.0.113.7/32 +1560340915 1560427315 Failed ACL #b48b4067\n"),
+            (Proof::Shaken, "block 203.0.113.7/32 1560340915 +1560427315 Failed ACL #b0f29f0d\n"),
+        ] {
+            let mut line = String::new();
+            Record::Block("203.0.113.7/32".parse().unwrap(), Block { proof, ..block }).push_line(&mut line);
+            assert_eq!(line, expected);
+        }
     }
 
     #[test]
