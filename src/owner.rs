@@ -4,6 +4,7 @@
 //! only what the kernel was seen to take.
 
 mod answer;
+mod gate;
 pub mod startup;
 mod stats;
 mod upkeep;
@@ -22,10 +23,10 @@ use crate::console::Console;
 use crate::console::request::Reply;
 use crate::event::Event;
 use crate::firewall::scope::Covered;
-use crate::firewall::{Change, Firewall, Refused};
+use crate::firewall::{Firewall, Refused};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, standing};
 use crate::logging::{Budget, LogHandle, Repeats};
-use crate::model::block::{Block, MANY, Proof};
+use crate::model::block::{Block, MANY, Proof, Reason};
 use crate::model::book::Book;
 use crate::model::clock::{Clock, Now};
 use crate::model::net::Plain;
@@ -33,6 +34,7 @@ use crate::model::security::SecurityEvent;
 use crate::protection::Protection;
 use crate::protection::resolver::Resolver;
 use crate::state::journal::{Journal, Record};
+use gate::{Asked, Denied, Gate, Plan};
 use stats::Stats;
 
 /// Most events taken from the inbox in one turn of the loop: some 14,000 attackers at once. More would hardly be quicker,
@@ -77,22 +79,9 @@ pub struct Owner {
     started: Now,
 }
 
-/// What to do about whom, between judging and enforcing.
-#[derive(Debug, Default)]
-struct Plan {
-    add: Book,
-    remove: Vec<(IpNet, &'static str)>,
-}
-
 impl std::fmt::Debug for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Owner").field("book", &self.book).finish_non_exhaustive()
-    }
-}
-
-impl Plan {
-    fn is_empty(&self) -> bool {
-        self.add.is_empty() && self.remove.is_empty()
     }
 }
 
@@ -161,7 +150,7 @@ impl Owner {
         self.stats.heard(event, now.wall);
         let source = IpNet::from(event.source());
         // What a blocked address sends to a port that does not lead through the chain still arrives.
-        let is_blocked = self.book.covering(&source).is_some() || plan.add.covering(&source).is_some();
+        let is_blocked = self.book.covering(&source).is_some() || plan.covers(&source);
         if is_blocked && !self.covered.would_grow(event.local) {
             return;
         }
@@ -181,17 +170,33 @@ impl Owner {
                     _ if failures >= MANY => Proof::Repeated,
                     _ => Proof::Claimed,
                 };
-                if self.book.covering(&source).is_none() && plan.add.covering(&source).is_none() {
-                    plan.add.insert(source, Block { since: now.wall, end: now.wall + self.config.ban, reason, proof });
+                let block = Block { since: now.wall, end: now.wall + self.config.ban, reason, proof };
+                match plan.block(&self.gate(), Asked::New, source, block) {
+                    Ok(()) | Err(Denied::Covered(_)) => {}
+                    Err(Denied::Protected(label)) => self.tell_spared(source, reason, &label, now),
+                    Err(denied @ (Denied::TooWide | Denied::NoRoom(_))) => {
+                        let text = format!("ERROR => an attacker is not blocked: {denied}");
+                        self.say_once(&text, now, |text| error!("{text}"));
+                    }
                 }
             }
             Verdict::Protected { address, reason } => {
-                let what = self.protection.label(&IpNet::from(address)).unwrap_or_else(|| "own address".into());
-                let text = format!("WHITE LIST => {address} not blocked ({reason}): {what}");
-                if self.spared.allow(&text, now) {
-                    info!("{text}");
-                }
+                let net = IpNet::from(address);
+                let label = self.protection.label(&net).unwrap_or_else(|| "own address".into());
+                self.tell_spared(net, reason, &label, now);
             }
+        }
+    }
+
+    /// What every block has to pass.
+    fn gate(&self) -> Gate<'_> {
+        Gate { protection: &self.protection, book: &self.book, most: self.firewall.capacity() }
+    }
+
+    fn tell_spared(&mut self, net: IpNet, reason: Reason, label: &str, now: Now) {
+        let text = format!("WHITE LIST => {} not blocked ({reason}): {label}", Plain(net));
+        if self.spared.allow(&text, now) {
+            info!("{text}");
         }
     }
 
@@ -201,19 +206,20 @@ impl Owner {
         let mut records: Vec<Record> = self.covered.take_new().map(Record::Port).collect();
         let logins = self.evidence.take_newly_trusted();
         records.extend(logins.into_iter().map(|(address, at)| Record::Trust(address, at)));
+        if plan.make_room(&self.gate()) {
+            let most = self.firewall.capacity();
+            let text = format!("ERROR => more than {most} blocks: those least sure to be of attackers make room");
+            self.say_once(&text, now, |text| error!("{text}"));
+        }
         if plan.is_empty() && records.is_empty() {
             return Vec::new();
         }
-        self.make_room(&mut plan, now);
-        let change = Change {
-            add: plan.add.by_end().map(|(net, block)| (net, block.end)).collect(),
-            remove: plan.remove.iter().map(|(net, _)| *net).collect(),
-        };
-        let refusals = if plan.is_empty() { Vec::new() } else { self.firewall.apply(&self.book, &change, now.wall) };
+        let refusals =
+            if plan.is_empty() { Vec::new() } else { self.firewall.apply(&self.book, &plan.change(), now.wall) };
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
 
         let mut told = Vec::new();
-        for (net, why) in plan.remove {
+        for (net, why) in plan.frees() {
             if refused.contains(&net) {
                 self.unfreed.insert(net, why);
             } else if self.book.remove(&net).is_some() {
@@ -221,7 +227,7 @@ impl Owner {
                 told.push(("UNBLOCK", net, why));
             }
         }
-        for (net, block) in plan.add.by_end() {
+        for (net, block) in plan.blocks() {
             if refused.contains(&net) {
                 self.refused.insert(net, block);
                 continue;
@@ -250,21 +256,6 @@ impl Owner {
         }
     }
 
-    /// Against a flood with forged sources: when there are more blocks than the firewall bears, the least sure make
-    /// room, and of equally sure ones those that end soonest; never the administrator's own.
-    fn make_room(&mut self, plan: &mut Plan, now: Now) {
-        let most = self.firewall.capacity();
-        let over = (self.book.len() + plan.add.len()).saturating_sub(most + plan.remove.len());
-        if over == 0 {
-            return;
-        }
-        let going: HashSet<IpNet> = plan.remove.iter().map(|(net, _)| *net).collect();
-        let old = self.book.least_sure().filter(|(net, block)| block.proof < Proof::Ordered && !going.contains(net));
-        plan.remove.extend(old.take(over).map(|(net, _)| (net, "No Room")));
-        let text = format!("ERROR => more than {most} blocks: those least sure to be of attackers make room");
-        self.say_once(&text, now, |text| error!("{text}"));
-    }
-
     /// Leads what was attacked through the chain, if it is not yet.
     fn cover(&mut self, now: Now) {
         let Some(scope) = self.covered.newly_covered() else { return };
@@ -289,13 +280,10 @@ impl Owner {
     /// Makes the white list as it now is hold: nobody on it stays blocked.
     fn protect(&mut self, plan: &mut Plan) {
         self.renew_policy();
-        let freed = self.book.by_end().map(|(net, _)| net).filter(|net| self.policy.protected.meets(net));
-        plan.remove.extend(freed.map(|net| (net, "White List")));
-        for (net, block) in std::mem::take(&mut plan.add).by_end() {
-            if !self.policy.protected.meets(&net) {
-                plan.add.insert(net, block);
-            }
+        for (net, _) in self.book.by_end().filter(|(net, _)| self.policy.protected.meets(net)) {
+            plan.free(net, "White List");
         }
+        plan.spare(&self.protection);
     }
 
     fn renew_policy(&mut self) {

@@ -49,8 +49,14 @@ impl Book {
 
     /// The block, of itself or of a network around it, that covers `net`; the widest if several do.
     pub fn covering(&self, net: &IpNet) -> Option<(IpNet, Block)> {
-        let lengths = &self.lengths[family(net)];
-        (0..=net.prefix_len()).filter(|len| lengths.get(usize::from(*len)).is_some_and(|&n| n > 0)).find_map(|len| {
+        self.around(net).next()
+    }
+
+    /// All blocks that cover `net`, of itself or of a network around it, the widest first.
+    pub fn around(&self, net: &IpNet) -> impl Iterator<Item = (IpNet, Block)> + '_ {
+        let (lengths, net) = (&self.lengths[family(net)], *net);
+        let used = move |len: &u8| lengths.get(usize::from(*len)).is_some_and(|&count| count > 0);
+        (0..=net.prefix_len()).filter(used).filter_map(move |len| {
             let around = IpNet::new(net.addr(), len).ok()?.trunc();
             self.blocks.get(&around).map(|block| (around, *block))
         })
@@ -73,7 +79,7 @@ impl Book {
     }
 
     /// All blocks, the least sure first, of equally sure ones those that end soonest.
-    pub fn least_sure(&self) -> impl Iterator<Item = (IpNet, Block)> + '_ {
+    pub fn least_sure(&self) -> impl DoubleEndedIterator<Item = (IpNet, Block)> + '_ {
         self.ends.iter().flatten().map(|(_, net)| (*net, self.blocks[net]))
     }
 

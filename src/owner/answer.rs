@@ -6,12 +6,12 @@ use crossbeam_channel::Sender;
 use ipnet::IpNet;
 use log::{info, warn};
 
-use super::{Owner, Plan, send};
+use super::gate::{Asked, Denied, Plan};
+use super::{Owner, send};
 use crate::console::request::{Counted, Reply, Request, Status, Why};
 use crate::judge::{source, standing};
 use crate::logging::escape;
-use crate::model::block::Block;
-use crate::model::block::{BlockLine, Reason};
+use crate::model::block::{Block, BlockLine, Reason};
 use crate::model::clock::Now;
 use crate::model::net::{NetOrHost, Plain};
 use crate::state::dump;
@@ -43,15 +43,16 @@ impl Owner {
     }
 
     fn block(&mut self, net: IpNet, seconds: Option<u64>, now: Now) -> Reply {
-        if let Some(entry) = self.protection.label(&net) {
-            return Reply::InWhiteList { net, entry };
-        }
-        if let Some((by, _)) = self.book.covering(&net) {
-            return Reply::AlreadyBlocked { net, by };
-        }
         let end = now.wall + seconds.unwrap_or(self.config.ban);
         let mut plan = Plan::default();
-        plan.add.insert(net, Block::new(now.wall, end, Reason::Manual));
+        match plan.block(&self.gate(), Asked::New, net, Block::new(now.wall, end, Reason::Manual)) {
+            Ok(()) => {}
+            Err(Denied::Protected(entry)) => return Reply::InWhiteList { net, entry },
+            Err(Denied::Covered(by)) => return Reply::AlreadyBlocked { net, by },
+            Err(denied @ (Denied::TooWide | Denied::NoRoom(_))) => {
+                return Reply::Failed(format!("{} is not blocked: {denied}", Plain(net)));
+            }
+        }
         if self.carry_out(plan, now).is_empty() {
             Reply::Blocked(net)
         } else {
@@ -69,7 +70,8 @@ impl Owner {
             return Reply::NotBlocked { net, by: self.book.covering(&net).map(|(by, _)| by) };
         }
         self.evidence.forget(&net);
-        let plan = Plan { remove: vec![(net, "Manual Unblock")], ..Plan::default() };
+        let mut plan = Plan::default();
+        plan.free(net, "Manual Unblock");
         if self.carry_out(plan, now).is_empty() {
             Reply::Unblocked(net)
         } else {
@@ -97,7 +99,8 @@ impl Owner {
         let waiting: Vec<Record> = self.refused.by_end().map(|(net, _)| Record::Unblock(net)).collect();
         self.refused = Default::default();
         self.write_journal(&waiting, now);
-        let plan = Plan { remove: self.book.by_end().map(|(net, _)| (net, "Flush")).collect(), ..Plan::default() };
+        let mut plan = Plan::default();
+        self.book.by_end().for_each(|(net, _)| plan.free(net, "Flush"));
         let chain = self.config.firewall.chain.clone();
         match self.carry_out(plan, now).len() {
             0 => Reply::Flushed { chain },
@@ -112,22 +115,28 @@ impl Owner {
             Err(dump::Error::Missing(_)) => return Reply::NoDump,
             Err(why) => return Reply::Failed(why.to_string()),
         };
-        let mut problems = dump.problems;
         let mut plan = Plan::default();
         let mut blocks: Vec<BlockLine> = Vec::new();
-        for block in dump.blocks.into_iter().filter(|block| block.end > now.wall) {
-            if let Some(entry) = self.protection.label(&block.net) {
-                info!("WHITE LIST => {} not restored: {entry}", Plain(block.net));
-                continue;
+        let mut failed: Vec<String> = Vec::new();
+        for line in dump.blocks.into_iter().filter(|line| line.end > now.wall) {
+            let block = Block::new(now.wall, line.end, line.reason);
+            match plan.block(&self.gate(), Asked::Again, line.net, block) {
+                Ok(()) | Err(Denied::Covered(_)) => blocks.push(line),
+                Err(Denied::Protected(label)) => self.tell_spared(line.net, line.reason, &label, now),
+                Err(denied @ (Denied::TooWide | Denied::NoRoom(_))) => {
+                    failed.push(format!("{}: {denied}", Plain(line.net)));
+                }
             }
-            if self.book.get(&block.net).is_none_or(|held| held.end < block.end) {
-                plan.add.insert(block.net, Block::new(now.wall, block.end, block.reason));
-            }
-            blocks.push(block);
         }
         let refused = self.carry_out(plan, now);
         blocks.retain(|block| !refused.contains(&block.net));
-        problems.extend(refused.iter().map(|net| format!("{}: the kernel refused, see the log", Plain(*net))));
+        failed.extend(refused.iter().map(|net| format!("{}: the kernel refused, see the log", Plain(*net))));
+        let mut problems = dump.problems;
+        let unnamed = failed.len().saturating_sub(dump::MOST_PROBLEMS);
+        problems.extend(failed.into_iter().take(dump::MOST_PROBLEMS));
+        if unnamed > 0 {
+            problems.push(format!("and {unnamed} more blocks"));
+        }
         if problems.is_empty() {
             if let Err(why) = std::fs::remove_file(&self.config.dump) {
                 problems.push(format!("cannot remove {}: {why}", self.config.dump.display()));
@@ -159,7 +168,7 @@ impl Owner {
                 }
                 let mut plan = Plan::default();
                 self.protect(&mut plan);
-                let mut freed: Vec<IpNet> = plan.remove.iter().map(|(net, _)| *net).collect();
+                let mut freed: Vec<IpNet> = plan.frees().map(|(net, _)| net).collect();
                 let refused = self.carry_out(plan, now);
                 freed.retain(|net| !refused.contains(net));
                 Reply::WhiteListAdded { entry: entry.to_string(), freed }

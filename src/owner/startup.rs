@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use log::{error, info, warn};
 
+use super::Owner;
+use super::gate::{Asked, Denied, Plan};
 use super::stats::Stats;
-use super::{Owner, Plan};
 use crate::config::Config;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::scope::Covered;
-use crate::firewall::{Change, Entry, Error, Firewall, Scope};
+use crate::firewall::{Entry, Error, Firewall, Scope};
 use crate::judge::{Evidence, Policy};
 use crate::logging::{Budget, LogHandle, Repeats};
-use crate::model::block::Block;
-use crate::model::block::Reason;
+use crate::model::block::{Block, Reason};
 use crate::model::book::Book;
 use crate::model::clock::{Clock, Now};
 use crate::model::net::Plain;
@@ -102,39 +102,46 @@ impl Owner {
         Ok(owner)
     }
 
-    /// Adopts what the kernel holds, adds what only the journal has, drops what is over or protected.
+    /// Adopts what the kernel holds, adds what only the journal has, drops what is over or does not pass the gate.
     fn reconcile(&mut self, in_force: &[Entry], recovered: Vec<(IpNet, Block)>, now: Now) {
         let mut wanted: HashMap<IpNet, Block> =
             recovered.into_iter().map(|(net, block)| (net, within_reason(block, now))).collect();
         let mut plan = Plan::default();
-        let mut adopted = 0;
         for entry in in_force {
             // A rule has no end of its own: one that the journal does not know lasts as long as a new one.
             let end = now.wall + entry.remaining.unwrap_or(self.config.ban);
             let unknown = Block::new(now.wall, end, Reason::Adopted);
             let block = wanted.remove(&entry.net).unwrap_or(unknown);
             self.book.insert(entry.net, block);
-            match self.why_over(&entry.net, &block, now) {
-                Some(why) => plan.remove.push((entry.net, why)),
-                None => adopted += 1,
+            if let Some(why) = self.why_over(&entry.net, &block, now) {
+                plan.free(entry.net, why);
             }
         }
         let mut missing = Book::default();
+        wanted.into_iter().for_each(|(net, block)| missing.insert(net, block));
         let mut gone = Vec::new();
-        for (net, block) in wanted {
-            match self.why_over(&net, &block, now) {
-                Some(_) => gone.push(Record::Unblock(net)),
-                None => missing.insert(net, block),
+        let mut without_room = 0;
+        for (net, block) in missing.least_sure().rev() {
+            let is_over = block.end <= now.wall;
+            let denied = if is_over { None } else { plan.block(&self.gate(), Asked::Again, net, block).err() };
+            without_room += usize::from(matches!(denied, Some(Denied::NoRoom(_))));
+            if is_over || denied.is_some() {
+                gone.push(Record::Unblock(net));
             }
         }
-        let change = Change {
-            add: missing.by_end().map(|(net, block)| (net, block.end)).collect(),
-            remove: plan.remove.iter().map(|(net, _)| *net).collect(),
-        };
-        let refusals = self.firewall.apply(&self.book, &change, now.wall);
+        if without_room > 0 {
+            let most = self.firewall.capacity();
+            error!("ERROR => {without_room} blocks of the journal are left out: there is room for {most}");
+        }
+        self.adopt(&plan, gone, now);
+    }
+
+    /// Brings the kernel to what was found out; tells of whom it frees, the rest was told before.
+    fn adopt(&mut self, plan: &Plan, mut gone: Vec<Record>, now: Now) {
+        let refusals = self.firewall.apply(&self.book, &plan.change(), now.wall);
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
         self.tell_refused(&refusals, now);
-        for (net, why) in plan.remove {
+        for (net, why) in plan.frees() {
             if refused.contains(&net) {
                 self.unfreed.insert(net, why);
                 continue;
@@ -143,7 +150,8 @@ impl Owner {
             gone.push(Record::Unblock(net));
             info!("UNBLOCK => {} ({why})", Plain(net));
         }
-        for (net, block) in missing.by_end() {
+        let adopted = self.book.len();
+        for (net, block) in plan.blocks() {
             if refused.contains(&net) { self.refused.insert(net, block) } else { self.book.insert(net, block) }
         }
         self.write_journal(&gone, now);
@@ -153,12 +161,14 @@ impl Owner {
         self.rewrite_journal(now);
     }
 
-    /// Why a block found at start does not go on, if it does not.
+    /// Why a block found in force does not go on, if it does not.
     fn why_over(&self, net: &IpNet, block: &Block, now: Now) -> Option<&'static str> {
         if block.end <= now.wall {
-            Some("Timeout Unblock")
-        } else {
-            self.policy.protected.meets(net).then_some("White List")
+            return Some("Timeout Unblock");
+        }
+        match self.gate().forbids(net)? {
+            Denied::TooWide => Some("Too Wide"),
+            _ => Some("White List"),
         }
     }
 

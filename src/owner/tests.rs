@@ -20,7 +20,7 @@ use super::*;
 use crate::config::FirewallConfig;
 use crate::console::request::Request;
 use crate::firewall::dry_run::DryRun;
-use crate::firewall::{Entry, Error, Refused, Scope};
+use crate::firewall::{Change, Entry, Error, Refused, Scope};
 use crate::logging::{self, Target};
 use crate::model::block::Reason;
 use crate::model::clock::{Recorded, UnixTime};
@@ -56,6 +56,10 @@ impl Machine {
             resolver: None,
         })
         .unwrap()
+    }
+
+    fn start_time(&self) -> UnixTime {
+        Clock::recorded(&self.clock).now().wall
     }
 
     fn white_list(&self, text: &str) {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
-use super::{Owner, Plan, passed};
+use super::gate::{Asked, Plan};
+use super::{Owner, passed};
 use crate::config::OnStop;
 use crate::event::AmiState;
 use crate::firewall::scope::Covered;
@@ -31,13 +32,13 @@ impl Owner {
     pub(super) fn tick(&mut self, now: Now, plan: &mut Plan) {
         daemon::notify_watchdog();
         self.unfreed.extend(self.book.due(now.wall).into_iter().map(|net| (net, "Timeout Unblock")));
-        plan.remove.extend(std::mem::take(&mut self.unfreed));
+        std::mem::take(&mut self.unfreed).into_iter().for_each(|(net, why)| plan.free(net, why));
         for verdict in overdue(&mut self.evidence, &self.policy, now) {
             self.consider(verdict, now, plan);
         }
         for (net, block) in std::mem::take(&mut self.refused).by_end() {
-            if block.end > now.wall && !self.policy.protected.meets(&net) {
-                plan.add.insert(net, block);
+            if block.end > now.wall {
+                let _ = plan.block(&self.gate(), Asked::Again, net, block);
             }
         }
         if now.monotonic >= self.next_verify {

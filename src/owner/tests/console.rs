@@ -72,3 +72,25 @@ fn a_name_that_cannot_be_resolved_is_told_once_and_keeps_its_addresses() {
     assert_eq!(resolve(&[]), ["sip.example.com cannot be resolved: its last addresses stay protected"]);
     assert!(owner.protection.label(&"192.0.2.7/32".parse().unwrap()).is_some());
 }
+
+#[test]
+fn a_dump_of_more_blocks_than_there_is_room_for_stays_and_drives_nobody_out() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    let end = machine.start_time() + 2 * DAY;
+    let dump: String = (0..150).map(|n| format!("198.51.100.{n},{}\n", end.0)).collect();
+    fs::write(machine.folder.path().join("dump"), &dump).unwrap();
+    match ask(&mut owner, Request::Restore) {
+        Reply::Restored { blocks, problems, .. } => {
+            assert_eq!(blocks.len(), 99);
+            assert_eq!(problems.len(), crate::state::dump::MOST_PROBLEMS + 1);
+            assert_eq!(problems[0], "198.51.100.99: there is no room: 100 blocks are in force");
+        }
+        other => panic!("{other:?}"),
+    }
+    machine.pass(&mut owner, 1);
+    assert!(machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 100);
+    assert_eq!(fs::read_to_string(machine.folder.path().join("dump")).unwrap(), dump);
+}

@@ -130,3 +130,23 @@ fn what_the_kernel_does_not_take_stays_in_a_journal_written_anew() {
     let _owner = machine.start();
     assert!(!machine.holds("203.0.113.7"));
 }
+
+#[test]
+fn of_a_journal_with_more_blocks_than_there_is_room_for_the_surest_are_taken() {
+    let machine = Machine::new();
+    let mut journal = Journal::open(&machine.folder.path().join("bans")).unwrap().0;
+    let now = machine.start_time();
+    let block = |n: u64| {
+        let net: IpNet = format!("198.51.100.{n}/32").parse().unwrap();
+        let proof = if n < 10 { Proof::Shaken } else { Proof::Claimed };
+        Record::Block(net, Block { proof, ..Block::new(now, now + 1000 + n, Reason::InvalidAccount) })
+    };
+    journal.append(&(0..150).map(block).collect::<Vec<_>>()).unwrap();
+    drop(journal);
+    let owner = machine.start();
+    assert_eq!(owner.blocks().count(), 100);
+    assert!(machine.holds("198.51.100.0") && !machine.holds("198.51.100.10") && machine.holds("198.51.100.149"));
+    drop(owner);
+    let recovered = Journal::open(&machine.folder.path().join("bans")).unwrap().1;
+    assert_eq!(recovered.blocks.len(), 100);
+}
