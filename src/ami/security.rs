@@ -18,6 +18,9 @@
 //! The manager interface over HTTP has no such limit: there any number of perfect events can be forged.
 
 mod canon;
+mod endpoint;
+mod event_time;
+mod lines;
 
 use std::hash::RandomState;
 
