@@ -5,11 +5,12 @@
 
 mod answer;
 mod gate;
+mod pending;
 pub mod startup;
 mod stats;
 mod upkeep;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use crate::protection::Protection;
 use crate::protection::resolver::Resolver;
 use crate::state::journal::{Journal, Record};
 use gate::{Asked, Denied, Gate, Plan};
+use pending::{Attempt, Pending};
 use stats::Stats;
 
 /// Most events taken from the inbox in one turn of the loop: some 14,000 attackers at once. More would hardly be quicker,
@@ -58,10 +60,8 @@ pub struct Owner {
     /// Sessions that wait for Asterisk's answer to a Ping.
     awaiting_pong: Vec<Sender<Reply>>,
     book: Book,
-    /// Blocks that the kernel did not take, to be tried again.
-    refused: Book,
-    /// Blocks that it did not end, likewise.
-    unfreed: BTreeMap<IpNet, &'static str>,
+    /// What the kernel did not take.
+    pending: Pending,
     evidence: Evidence,
     policy: Policy,
     protection: Protection,
@@ -190,7 +190,8 @@ impl Owner {
 
     /// What every block has to pass.
     fn gate(&self) -> Gate<'_> {
-        Gate { protection: &self.protection, book: &self.book, most: self.firewall.capacity() }
+        let (protection, book, pending) = (&self.protection, &self.book, &self.pending);
+        Gate { protection, book, pending, most: self.firewall.capacity() }
     }
 
     fn tell_spared(&mut self, net: IpNet, reason: Reason, label: &str, now: Now) {
@@ -221,17 +222,18 @@ impl Owner {
         let mut told = Vec::new();
         for (net, why) in plan.frees() {
             if refused.contains(&net) {
-                self.unfreed.insert(net, why);
-            } else if self.book.remove(&net).is_some() {
+                self.try_later(net, Attempt::Free(why), now);
+            } else if self.freed(&net) {
                 records.push(Record::Unblock(net));
                 told.push(("UNBLOCK", net, why));
             }
         }
         for (net, block) in plan.blocks() {
             if refused.contains(&net) {
-                self.refused.insert(net, block);
+                self.try_later(net, Attempt::Block(block), now);
                 continue;
             }
+            self.pending.remove(&net);
             self.book.insert(net, block);
             self.stats.blocked(net, block.reason);
             records.push(Record::Block(net, block));
@@ -246,6 +248,23 @@ impl Owner {
         }
         self.tell_refused(&refusals, now);
         refused.into_iter().collect()
+    }
+
+    /// Notes that the kernel freed an address or network; true if it was blocked.
+    fn freed(&mut self, net: &IpNet) -> bool {
+        if self.pending.is_to_be_freed(net) {
+            self.pending.remove(net);
+        }
+        self.book.remove(net).is_some()
+    }
+
+    /// Lets wait what the kernel refused.
+    fn try_later(&mut self, net: IpNet, change: Attempt, now: Now) {
+        let most = self.firewall.capacity();
+        if !self.pending.put(net, change, now, most) {
+            let text = format!("ERROR => {most} blocks that the kernel refused wait: others are not tried again");
+            self.say_once(&text, now, |text| error!("{text}"));
+        }
     }
 
     fn tell_refused(&mut self, refusals: &[Refused], now: Now) {

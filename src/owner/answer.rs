@@ -15,7 +15,6 @@ use crate::model::block::{Block, BlockLine, Reason};
 use crate::model::clock::Now;
 use crate::model::net::{NetOrHost, Plain};
 use crate::state::dump;
-use crate::state::journal::Record;
 
 impl Owner {
     /// Does what a session asks and answers it.
@@ -56,16 +55,12 @@ impl Owner {
         if self.carry_out(plan, now).is_empty() {
             Reply::Blocked(net)
         } else {
-            self.refused.remove(&net);
-            Reply::Failed(format!("{} is not blocked: the kernel refused, see the log", Plain(net)))
+            Reply::Failed(format!("{} is not blocked yet: the kernel refused, see the log", Plain(net)))
         }
     }
 
     fn unblock(&mut self, net: IpNet, now: Now) -> Reply {
-        if self.refused.remove(&net).is_some() {
-            // The journal may know of it.
-            self.write_journal(&[Record::Unblock(net)], now);
-        }
+        self.give_up(&[net], now);
         if self.book.get(&net).is_none() {
             return Reply::NotBlocked { net, by: self.book.covering(&net).map(|(by, _)| by) };
         }
@@ -96,9 +91,8 @@ impl Owner {
         if !matches!(saved, Reply::Saved { .. }) {
             return saved;
         }
-        let waiting: Vec<Record> = self.refused.by_end().map(|(net, _)| Record::Unblock(net)).collect();
-        self.refused = Default::default();
-        self.write_journal(&waiting, now);
+        let waiting: Vec<IpNet> = self.pending.blocks().map(|(net, _)| net).collect();
+        self.give_up(&waiting, now);
         let mut plan = Plan::default();
         self.book.by_end().for_each(|(net, _)| plan.free(net, "Flush"));
         let chain = self.config.firewall.chain.clone();

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use ipnet::IpNet;
 
+use super::pending::Pending;
 use crate::firewall::Change;
 use crate::model::block::{Block, Proof};
 use crate::model::book::Book;
@@ -21,6 +22,8 @@ pub struct Gate<'a> {
     pub protection: &'a Protection,
     /// What is in force.
     pub book: &'a Book,
+    /// What the kernel refused. A block that is to be freed covers nobody.
+    pub pending: &'a Pending,
     /// At most this many blocks are to be in force.
     pub most: usize,
 }
@@ -74,7 +77,8 @@ impl Gate<'_> {
             return Err(denied);
         }
         let is_enough = |(by, held): &(IpNet, Block)| asked == Asked::New || (by == net && held.end >= block.end);
-        if let Some((by, _)) = self.book.around(net).chain(plan.blocks.around(net)).find(is_enough) {
+        let held = self.book.around(net).filter(|(by, _)| !self.pending.is_to_be_freed(by));
+        if let Some((by, _)) = held.chain(plan.blocks.around(net)).find(is_enough) {
             return Err(Denied::Covered(by));
         }
         if self.has_room(plan, asked, net, block) { Ok(()) } else { Err(Denied::NoRoom(self.most)) }
@@ -113,11 +117,11 @@ impl Plan {
     ///
     /// What the plan blocks is not counted before the kernel took it, so for one turn there may be more.
     pub fn make_room(&mut self, gate: &Gate<'_>) -> bool {
-        let over = gate.book.len().saturating_sub(gate.most + self.frees.len());
-        if over == 0 {
+        if gate.book.len() <= gate.most {
             return false;
         }
-        let going: HashSet<IpNet> = self.frees.iter().map(|(net, _)| *net).collect();
+        let going: HashSet<IpNet> = self.frees.iter().map(|(net, _)| *net).chain(gate.pending.frees()).collect();
+        let over = gate.book.len().saturating_sub(gate.most + going.len());
         let stays = |(net, block): &(IpNet, Block)| block.proof == Proof::Ordered || going.contains(net);
         let least_sure = gate.book.least_sure().filter(|held| !stays(held)).take(over);
         let before = self.frees.len();
@@ -165,9 +169,13 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+    use std::time::Duration;
+
     use super::*;
     use crate::model::block::Reason;
-    use crate::model::clock::UnixTime;
+    use crate::model::clock::{Now, UnixTime};
+    use crate::owner::pending::Attempt;
 
     fn net(text: &str) -> IpNet {
         text.parse().unwrap()
@@ -183,10 +191,16 @@ mod tests {
         book
     }
 
+    /// A gate before this book, with nobody but loopback protected and nothing refused.
+    fn gate(book: &Book, most: usize) -> Gate<'_> {
+        static PROTECTION: LazyLock<Protection> = LazyLock::new(Protection::default);
+        static PENDING: LazyLock<Pending> = LazyLock::new(Pending::default);
+        Gate { protection: &PROTECTION, book, pending: &PENDING, most }
+    }
+
     fn ask(book: &Book, most: usize, asked: Asked, wanted: (&str, u64, Proof)) -> Result<(), Denied> {
         let (held, end, proof) = wanted;
-        let gate = Gate { protection: &Protection::default(), book, most };
-        Plan::default().block(&gate, asked, net(held), until(end, proof))
+        Plan::default().block(&gate(book, most), asked, net(held), until(end, proof))
     }
 
     #[test]
@@ -220,11 +234,24 @@ mod tests {
     }
 
     #[test]
+    fn a_block_that_is_to_be_freed_covers_nobody() {
+        let held = book(&[("203.0.113.7/32", 50, Proof::Claimed)]);
+        let mut pending = Pending::default();
+        let now = Now { wall: UnixTime(0), monotonic: Duration::ZERO };
+        pending.put(net("203.0.113.7/32"), Attempt::Free("Flush"), now, 9);
+        for (asked, end) in [(Asked::New, 60), (Asked::Again, 50)] {
+            let gate = Gate { pending: &pending, ..gate(&held, 1) };
+            let wanted = until(end, Proof::Claimed);
+            assert_eq!(Plan::default().block(&gate, asked, net("203.0.113.7/32"), wanted), Ok(()));
+        }
+    }
+
+    #[test]
     fn the_administrators_blocks_stay_when_there_is_no_other() {
         let held = book(&[("203.0.113.1/32", 50, Proof::Ordered), ("203.0.113.2/32", 70, Proof::Ordered)]);
         let full = ask(&held, 2, Asked::New, ("203.0.113.7/32", 90, Proof::Ordered));
         assert_eq!(full, Err(Denied::NoRoom(2)));
-        let gate = Gate { protection: &Protection::default(), book: &held, most: 1 };
+        let gate = gate(&held, 1);
         assert!(!Plan::default().make_room(&gate));
     }
 
@@ -232,7 +259,7 @@ mod tests {
     fn room_is_made_once_and_by_the_least_sure() {
         let shown = [("203.0.113.1/32", 50, Proof::Shaken), ("203.0.113.2/32", 90, Proof::Claimed)];
         let held = book(&[&shown[..], &[("203.0.113.3/32", 70, Proof::Claimed)]].concat());
-        let gate = Gate { protection: &Protection::default(), book: &held, most: 1 };
+        let gate = gate(&held, 1);
         let mut plan = Plan::default();
         plan.free(net("203.0.113.2/32"), "Timeout Unblock");
         assert!(plan.make_room(&gate));
@@ -243,7 +270,8 @@ mod tests {
 
     #[test]
     fn a_plan_is_no_larger_than_what_the_firewall_bears() {
-        let gate = Gate { protection: &Protection::default(), book: &Book::default(), most: 5 };
+        let nothing = Book::default();
+        let gate = gate(&nothing, 5);
         let mut plan = Plan::default();
         let block = |n: u8| {
             plan.block(

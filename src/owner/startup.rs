@@ -1,6 +1,6 @@
 //! Start-up, which brings journal and kernel together, and reload.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -8,6 +8,7 @@ use log::{error, info, warn};
 
 use super::Owner;
 use super::gate::{Asked, Denied, Plan};
+use super::pending::{Attempt, Pending};
 use super::stats::Stats;
 use crate::config::Config;
 use crate::firewall::dry_run::DryRun;
@@ -69,8 +70,7 @@ impl Owner {
         let mut owner = Owner {
             firewall: firewall(&config, covered.scope())?,
             book: Book::default(),
-            refused: Book::default(),
-            unfreed: BTreeMap::new(),
+            pending: Pending::default(),
             evidence: Evidence::default(),
             policy: Policy { limits: config.limits.clone(), protected: Default::default(), knows_own_ipv6: false },
             protection: Protection::default(),
@@ -143,16 +143,20 @@ impl Owner {
         self.tell_refused(&refusals, now);
         for (net, why) in plan.frees() {
             if refused.contains(&net) {
-                self.unfreed.insert(net, why);
+                self.try_later(net, Attempt::Free(why), now);
                 continue;
             }
-            self.book.remove(&net);
+            self.freed(&net);
             gone.push(Record::Unblock(net));
             info!("UNBLOCK => {} ({why})", Plain(net));
         }
         let adopted = self.book.len();
         for (net, block) in plan.blocks() {
-            if refused.contains(&net) { self.refused.insert(net, block) } else { self.book.insert(net, block) }
+            if refused.contains(&net) {
+                self.try_later(net, Attempt::Block(block), now);
+            } else {
+                self.book.insert(net, block);
+            }
         }
         self.write_journal(&gone, now);
         if !self.book.is_empty() {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use log::{error, info, warn};
 
-use super::gate::{Asked, Plan};
+use super::gate::{Asked, Denied, Plan};
+use super::pending::{Attempt, Pending};
 use super::{Owner, passed};
 use crate::config::OnStop;
 use crate::event::AmiState;
@@ -12,7 +14,6 @@ use crate::firewall::scope::Covered;
 use crate::judge::{Evidence, overdue};
 use crate::logging::escape;
 use crate::model::block::Block;
-use crate::model::book::Book;
 use crate::model::clock::{Now, UnixTime};
 use crate::state::journal::Record;
 use crate::system::daemon;
@@ -31,16 +32,13 @@ impl Owner {
     /// What is to be done every second.
     pub(super) fn tick(&mut self, now: Now, plan: &mut Plan) {
         daemon::notify_watchdog();
-        self.unfreed.extend(self.book.due(now.wall).into_iter().map(|net| (net, "Timeout Unblock")));
-        std::mem::take(&mut self.unfreed).into_iter().for_each(|(net, why)| plan.free(net, why));
+        for net in self.book.due(now.wall).into_iter().filter(|net| !self.pending.is_to_be_freed(net)) {
+            plan.free(net, "Timeout Unblock");
+        }
         for verdict in overdue(&mut self.evidence, &self.policy, now) {
             self.consider(verdict, now, plan);
         }
-        for (net, block) in std::mem::take(&mut self.refused).by_end() {
-            if block.end > now.wall {
-                let _ = plan.block(&self.gate(), Asked::Again, net, block);
-            }
-        }
+        self.try_again(now, plan);
         if now.monotonic >= self.next_verify {
             self.covered.ask_again();
             self.verify(now);
@@ -61,6 +59,35 @@ impl Owner {
         }
     }
 
+    /// Tries again what the kernel refused and is still wanted.
+    fn try_again(&mut self, now: Now, plan: &mut Plan) {
+        let mut vain = Vec::new();
+        for (net, attempt) in self.pending.due(now) {
+            match attempt {
+                Attempt::Free(why) => plan.free(net, why),
+                Attempt::Block(block) if block.end <= now.wall => vain.push(net),
+                Attempt::Block(block) => match plan.block(&self.gate(), Asked::Again, net, block) {
+                    Ok(()) => {}
+                    Err(Denied::NoRoom(_)) => self.try_later(net, attempt, now),
+                    Err(_) => vain.push(net),
+                },
+            }
+        }
+        self.give_up(&vain, now);
+    }
+
+    /// Forgets blocks that the kernel did not take, and lets the journal, which may know them, forget them too.
+    pub(super) fn give_up(&mut self, nets: &[IpNet], now: Now) {
+        let mut records = Vec::new();
+        for net in nets {
+            if let Some(Attempt::Block(_)) = self.pending.remove(net) {
+                let in_force = self.book.get(net).map(|held| Record::Block(*net, *held));
+                records.push(in_force.unwrap_or(Record::Unblock(*net)));
+            }
+        }
+        self.write_journal(&records, now);
+    }
+
     fn verify(&mut self, now: Now) {
         match self.firewall.verify(&self.book, now.wall) {
             Ok(None) => self.stats.intact(now.wall),
@@ -76,7 +103,7 @@ impl Owner {
     }
 
     fn tend_journal(&mut self, now: Now) {
-        let others = others(&self.evidence, &self.covered, &self.refused);
+        let others = others(&self.evidence, &self.covered, &self.pending);
         let Some(journal) = &mut self.journal else { return };
         match journal.tend(&self.book, others) {
             Ok(true) => info!("JOURNAL => {} is complete again", self.config.journal.display()),
@@ -99,9 +126,7 @@ impl Owner {
         for (net, block) in self.book.by_end().collect::<Vec<_>>() {
             self.book.insert(net, Block { since: shift(block.since), end: shift(block.end), ..block });
         }
-        for (net, block) in self.refused.by_end().collect::<Vec<_>>() {
-            self.refused.insert(net, Block { since: shift(block.since), end: shift(block.end), ..block });
-        }
+        self.pending.shift(shift);
         self.evidence.shift(jump);
         self.rewrite_journal(now);
     }
@@ -109,7 +134,7 @@ impl Owner {
     /// Writes down all that is held.
     pub(super) fn rewrite_journal(&mut self, now: Now) {
         let blocks = self.book.by_end().map(|(net, block)| Record::Block(net, block));
-        let records: Vec<Record> = blocks.chain(others(&self.evidence, &self.covered, &self.refused)).collect();
+        let records: Vec<Record> = blocks.chain(others(&self.evidence, &self.covered, &self.pending)).collect();
         self.write_journal(&records, now);
     }
 
@@ -155,7 +180,7 @@ impl Owner {
                 Err(why) => error!("ERROR => {why}"),
             },
         }
-        let others = others(&self.evidence, &self.covered, &self.refused);
+        let others = others(&self.evidence, &self.covered, &self.pending);
         if let Some(Err(why)) = self.journal.take().map(|journal| journal.close(&self.book, others)) {
             error!("ERROR => {why}");
         }
@@ -165,8 +190,8 @@ impl Owner {
 
 /// What the journal keeps beside the blocks in force: those that wait for the kernel to take them are not to be lost
 /// when it is written anew.
-fn others<'a>(evidence: &'a Evidence, covered: &'a Covered, refused: &'a Book) -> impl Iterator<Item = Record> + 'a {
+fn others<'a>(evidence: &'a Evidence, covered: &'a Covered, pending: &'a Pending) -> impl Iterator<Item = Record> + 'a {
     let trust = evidence.trusted().map(|(address, at)| Record::Trust(address, at));
-    let refused = refused.by_end().map(|(net, block)| Record::Block(net, block));
+    let refused = pending.blocks().map(|(net, block)| Record::Block(net, block));
     trust.chain(covered.learned().map(Record::Port)).chain(refused)
 }

@@ -79,10 +79,10 @@ fn what_the_kernel_would_not_free_is_freed_later() {
     // However long it refuses, also past the end of the block, it is one block to be freed.
     for _ in 0..3 {
         machine.pass(&mut owner, DAY);
-        assert_eq!(owner.unfreed.len(), 1);
+        assert_eq!(owner.pending.frees().count(), 1);
     }
     machine.kernel.refuse(&[]);
-    machine.pass(&mut owner, 1);
+    machine.pass(&mut owner, 60);
     assert!(!machine.holds("203.0.113.7"));
     assert_eq!(owner.blocks().count(), 0);
 }
@@ -116,4 +116,54 @@ fn a_port_that_the_kernel_did_not_lead_through_the_chain_is_tried_again() {
     let verify = owner.config.firewall.verify;
     machine.pass(&mut owner, verify);
     assert_eq!(machine.kernel.1.lock().unwrap().scope, udp(&[(5060, 5061), (5080, 5080)]));
+}
+
+#[test]
+fn blocks_that_the_kernel_refuses_are_bounded_and_drive_nobody_out() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn((0..60).map(|n| attack(&format!("203.0.113.{n}"))));
+    let refused: Vec<String> = (0..250).map(|n| format!("198.51.100.{n}/32")).collect();
+    machine.kernel.refuse(&refused.iter().map(String::as_str).collect::<Vec<_>>());
+    for n in 0..250 {
+        owner.turn(vec![attack(&format!("198.51.100.{n}"))]);
+        machine.pass(&mut owner, 1);
+    }
+    assert_eq!(owner.blocks().count(), 60);
+    assert_eq!(owner.pending.blocks().count(), 100);
+    // When it takes them again, they fill what room there is.
+    machine.kernel.refuse(&[]);
+    machine.pass(&mut owner, 60);
+    machine.pass(&mut owner, 60);
+    assert_eq!(owner.blocks().count(), 100);
+    assert!((0..60).all(|n| machine.holds(&format!("203.0.113.{n}"))));
+}
+
+#[test]
+fn a_block_of_before_does_not_overwrite_a_newer_one_of_the_administrator() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    owner.turn(vec![attack("203.0.113.7")]);
+    machine.kernel.refuse(&[]);
+    let net = "203.0.113.7/32".parse().unwrap();
+    assert_eq!(ask(&mut owner, Request::Block(net, Some(60))), Reply::Blocked(net));
+    machine.pass(&mut owner, 5);
+    assert_eq!(owner.book.get(&net).unwrap().end, machine.start_time() + 55);
+    machine.pass(&mut owner, 55);
+    assert!(!machine.holds("203.0.113.7"));
+}
+
+#[test]
+fn an_unblock_of_before_does_not_free_who_was_restored() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    assert!(matches!(ask(&mut owner, Request::Flush), Reply::Failed(_)));
+    machine.kernel.refuse(&[]);
+    assert!(matches!(ask(&mut owner, Request::Restore), Reply::Restored { blocks, .. } if blocks.len() == 1));
+    machine.pass(&mut owner, 60);
+    assert!(machine.holds("203.0.113.7"));
+    assert_eq!(owner.blocks().count(), 1);
 }

@@ -123,7 +123,7 @@ fn what_the_kernel_does_not_take_stays_in_a_journal_written_anew() {
     });
     let mut owner = machine.start();
     let net = "203.0.113.7/32".parse().unwrap();
-    assert!(owner.refused.get(&net).is_some());
+    assert_eq!(owner.pending.blocks().map(|(net, _)| net).collect::<Vec<_>>(), [net]);
     ask(&mut owner, Request::Unblock(net));
     drop(owner);
     machine.kernel.refuse(&[]);
@@ -149,4 +149,30 @@ fn of_a_journal_with_more_blocks_than_there_is_room_for_the_surest_are_taken() {
     drop(owner);
     let recovered = Journal::open(&machine.folder.path().join("bans")).unwrap().1;
     assert_eq!(recovered.blocks.len(), 100);
+}
+
+#[test]
+fn what_the_kernel_does_not_take_stays_in_a_journal_written_anew_while_it_is_tried() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7")]);
+    drop(owner);
+    let net = "203.0.113.7/32";
+    machine.kernel.0.lock().unwrap().tear_down().unwrap();
+    machine.kernel.refuse(&[net]);
+    let mut owner = machine.start();
+    let file = machine.folder.path().join("bans");
+    fs::remove_file(&file).unwrap();
+    // A new one is there when it is on the disk.
+    for _ in 0..2000 {
+        machine.pass(&mut owner, 1);
+        if file.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    drop(owner);
+    machine.kernel.refuse(&[]);
+    let _owner = machine.start();
+    assert!(machine.holds("203.0.113.7"));
 }
