@@ -305,6 +305,13 @@ impl Owner {
         plan.spare(&self.protection);
     }
 
+    /// Has the host names that are now to be protected looked up, at once and from then on.
+    fn resolve_names(&self) {
+        if let Some(resolver) = &self.resolver {
+            resolver.resolve(self.protection.names());
+        }
+    }
+
     fn renew_policy(&mut self) {
         self.policy = Policy {
             limits: self.config.limits.clone(),

@@ -160,6 +160,7 @@ impl Owner {
                 if let NetOrHost::Net(net) = &entry {
                     self.evidence.forget(net);
                 }
+                self.resolve_names();
                 let mut plan = Plan::default();
                 self.protect(&mut plan);
                 let mut freed: Vec<IpNet> = plan.frees().map(|(net, _)| net).collect();
@@ -176,6 +177,7 @@ impl Owner {
             Ok((entry, false)) => Reply::WhiteListLacks(entry.to_string()),
             Ok((entry, true)) => {
                 info!("WHITE LIST => {entry} removed");
+                self.resolve_names();
                 let mut plan = Plan::default();
                 self.protect(&mut plan);
                 self.carry_out(plan, now);

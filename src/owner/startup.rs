@@ -230,10 +230,10 @@ impl Owner {
             }
             Err(why) => error!("ERROR => {why}; the old white list holds"),
         }
-        if let Some(resolver) = &self.resolver {
-            resolver.resolve(self.protection.names());
+        if self.resolver.is_some() {
             self.protection.follow_machine();
         }
+        self.resolve_names();
         self.renew_policy();
     }
 }

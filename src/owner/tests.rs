@@ -43,6 +43,10 @@ impl Machine {
     }
 
     fn start(&self) -> Owner {
+        self.start_with(None)
+    }
+
+    fn start_with(&self, resolver: Option<Resolver>) -> Owner {
         let path = |name: &str| self.folder.path().join(name);
         let config = Config { white_list: path("wl"), dump: path("dump"), journal: path("bans"), ..Config::default() };
         let kernel = self.kernel.clone();
@@ -53,7 +57,7 @@ impl Machine {
             config_file: path("conf"),
             clock: Clock::recorded(&self.clock),
             log: log().clone(),
-            resolver: None,
+            resolver,
         })
         .unwrap()
     }

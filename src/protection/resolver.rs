@@ -5,7 +5,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::event::Event;
 
@@ -19,7 +19,9 @@ const SOON: Duration = Duration::from_secs(5);
 /// The resolver's thread.
 #[derive(Clone, Debug)]
 pub struct Resolver {
-    names: Sender<Vec<String>>,
+    /// One order waits at most: a newer one takes its place.
+    orders: Sender<Vec<String>>,
+    waiting: Receiver<Vec<String>>,
 }
 
 /// Starts the thread; it answers with [`Event::Resolved`].
@@ -27,16 +29,18 @@ pub struct Resolver {
 /// # Errors
 /// If the system has no thread to give.
 pub fn start(inbox: Sender<Event>) -> io::Result<Resolver> {
-    let (names, orders) = unbounded();
-    thread::Builder::new().name("resolver".into()).spawn(move || keep_resolving(&orders, &inbox))?;
-    Ok(Resolver { names })
+    let (orders, waiting) = bounded(1);
+    let resolver = Resolver { orders, waiting: waiting.clone() };
+    thread::Builder::new().name("resolver".into()).spawn(move || keep_resolving(&waiting, &inbox))?;
+    Ok(resolver)
 }
 
 impl Resolver {
     /// From now on these names are resolved, at once and every few minutes.
     pub fn resolve(&self, names: Vec<String>) {
-        // The thread ends only with the process.
-        let _ = self.names.send(names);
+        // Whatever waited is out of date. The thread ends only with the process.
+        let _ = self.waiting.try_recv();
+        let _ = self.orders.try_send(names);
     }
 }
 
@@ -78,6 +82,14 @@ pub(crate) fn addresses(name: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_orders_only_the_last_waits() {
+        let (orders, waiting) = bounded(1);
+        let resolver = Resolver { orders, waiting };
+        (0..1000).for_each(|n| resolver.resolve(vec![n.to_string()]));
+        assert_eq!(resolver.waiting.try_iter().collect::<Vec<_>>(), [["999"]]);
+    }
 
     #[test]
     fn a_name_that_is_not_found_is_looked_up_again_soon_and_then_less_and_less_often() {

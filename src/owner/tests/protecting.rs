@@ -53,3 +53,14 @@ fn the_label_is_that_of_the_widest_entry_and_the_white_lists_own() {
     assert_eq!(label("::1/128").as_deref(), Some("::1/128"));
     assert_eq!(label("192.0.2.8/32"), None);
 }
+
+#[test]
+fn a_host_name_added_on_the_console_is_looked_up_at_once() {
+    let machine = Machine::new();
+    let (sender, inbox) = bounded(8);
+    let mut owner = machine.start_with(Some(crate::protection::resolver::start(sender).unwrap()));
+    let added = ask(&mut owner, Request::WhiteListAdd("localhost".into()));
+    assert!(matches!(added, Reply::WhiteListAdded { .. }), "{added:?}");
+    let resolved = inbox.recv_timeout(std::time::Duration::from_secs(30)).expect("nobody looked the name up");
+    assert!(matches!(&resolved, Event::Resolved(names) if names[0].0 == "localhost"), "{resolved:?}");
+}
