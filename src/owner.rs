@@ -72,9 +72,12 @@ pub struct Owner {
     spared: Repeats,
     /// How many blocks may be named one by one in the log.
     lines: Budget,
-    /// When the owner last looked at the clock and tidied, and when it verifies next (monotonic).
-    looked: Now,
+    /// A moment from which on the wall clock went as time passes. It is kept until the clock is set: several small steps
+    /// add up to one.
+    in_step: Now,
+    /// When the owner last tidied.
     tidied: Now,
+    /// When it verifies next (monotonic).
     next_verify: Duration,
     started: Now,
 }

@@ -82,7 +82,7 @@ impl Owner {
             repeats: Repeats::default(),
             spared: Repeats::default(),
             lines: Budget::default(),
-            looked: now,
+            in_step: now,
             next_verify: now.monotonic,
             tidied: now,
             started: now,

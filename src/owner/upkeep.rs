@@ -25,8 +25,9 @@ const TIDY: u64 = 30;
 /// of the time is spent on it.
 const VERIFY_SHARE: u32 = 50;
 
-/// A wall clock that moves by so many seconds more or less than time passes was set.
-const CLOCK_SET: u64 = 60;
+/// A wall clock that is this many seconds ahead or behind of where it should be was set. It is read in whole seconds, so
+/// that it may seem to be one ahead.
+const CLOCK_SET: u64 = 2;
 
 impl Owner {
     /// What is to be done every second.
@@ -114,13 +115,12 @@ impl Owner {
 
     /// A block lasts as long as was said, whatever is done to the wall clock meanwhile.
     pub(super) fn follow_clock(&mut self, now: Now) {
-        let passed = passed(self.looked, now);
-        let shown = now.wall.0 as i64 - self.looked.wall.0 as i64;
-        self.looked = now;
-        let jump = shown - passed as i64;
+        let shown = now.wall.0 as i64 - self.in_step.wall.0 as i64;
+        let jump = shown - passed(self.in_step, now) as i64;
         if jump.unsigned_abs() < CLOCK_SET {
             return;
         }
+        self.in_step = now;
         warn!("CLOCK => set by {jump} s; the blocks move with it");
         let shift = |at: UnixTime| UnixTime(at.0.saturating_add_signed(jump));
         for (net, block) in self.book.by_end().collect::<Vec<_>>() {
