@@ -14,7 +14,6 @@ mod settings;
 mod value;
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
@@ -26,6 +25,7 @@ pub use error::{ConfigError, ConfigErrors, Warning};
 pub use keys::{KEYS, Key};
 pub use value::SET_TIMEOUT_MAX;
 
+use crate::file;
 use given::Given;
 use settings::{Part, settings};
 use value::*;
@@ -223,7 +223,7 @@ impl Config {
 }
 
 fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
-    let mut file = File::open(path)?;
+    let mut file = file::open(path)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok((bytes, file.metadata()?.mode()))

@@ -31,6 +31,7 @@ pub mod config;
 pub mod console;
 pub mod event;
 pub mod failure;
+pub mod file;
 pub mod firewall;
 pub mod judge;
 pub mod logging;

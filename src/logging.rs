@@ -5,12 +5,11 @@
 
 mod budget;
 mod escape;
+mod output;
 mod repeats;
 mod zone;
 
-use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,28 +18,19 @@ use simplelog::{ConfigBuilder, WriteLogger};
 
 pub use budget::Budget;
 pub use escape::{Escaped, escape};
+pub use output::Target;
 pub use repeats::Repeats;
 pub use zone::local_time;
 
 use crate::failure::Failure;
 use crate::model::clock::{Clock, UnixTime};
-
-/// Where the log goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A file, appended to; made readable by owner and group if it is missing.
-    File(PathBuf),
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
+use output::Output;
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened.
-    #[error("cannot open the log {}: {source}; does its folder exist (log.file)?", path.display())]
+    #[error("cannot open the log {}: {source} (log.file)", path.display())]
     Open {
         /// Path of the log.
         path: PathBuf,
@@ -82,14 +72,16 @@ pub fn line(time: UnixTime, text: &str) -> String {
 
 impl LogHandle {
     /// Opens the file anew, after a rotation or under another path, and reads the time zone again. If that fails,
-    /// the log goes on where it went, and says so. A log that does not go to a file goes on there.
+    /// the log goes on where it went, and says so. From and to a standard stream it changes with a restart only: that
+    /// of a daemon leads nowhere.
     pub fn reopen(&self, path: &Path, level: LevelFilter) {
         zone::reread();
         log::set_max_level(level);
-        if !matches!(self.lock().output, Output::File(_)) {
+        let target = Target::named(path);
+        if target.is_stream() || matches!(self.lock().output, Output::Stdout | Output::Stderr) {
             return;
         }
-        match Output::open(Target::File(path.to_owned())) {
+        match Output::open(target) {
             Ok(output) => self.lock().output = output,
             Err(error) => log::error!("ERROR => {error}; the log goes on in the old file"),
         }
@@ -180,122 +172,5 @@ impl Sink {
     }
 }
 
-#[derive(Debug)]
-enum Output {
-    File(File),
-    Stdout,
-    Stderr,
-}
-
-impl Output {
-    fn open(target: Target) -> Result<Output, Error> {
-        match target {
-            Target::Stdout => Ok(Output::Stdout),
-            Target::Stderr => Ok(Output::Stderr),
-            Target::File(path) => File::options()
-                .create(true)
-                .append(true)
-                .mode(0o640)
-                .open(&path)
-                .map(Output::File)
-                .map_err(|source| Error::Open { path, source }),
-        }
-    }
-
-    /// One `write`; returns how much of the bytes went.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Output::File(file) => file.write(bytes),
-            Output::Stdout => io::stdout().write_all(bytes).map(|()| bytes.len()),
-            Output::Stderr => io::stderr().write_all(bytes).map(|()| bytes.len()),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use log::{Level, Log, Record};
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
-    /// A log of the test's own; the one of the process can be started only once.
-    fn log_to(path: &Path) -> (LogHandle, Box<dyn Log>) {
-        let output = Output::open(Target::File(path.to_owned())).unwrap();
-        let handle = LogHandle { sink: Arc::new(Mutex::new(Sink::new(output, Clock::start()))) };
-        let logger = logger(&handle);
-        (handle, logger)
-    }
-
-    fn say(logger: &dyn Log, level: Level, text: &str) {
-        logger.log(&Record::builder().level(level).target("sipban::owner").args(format_args!("{text}")).build());
-    }
-
-    /// The lines of a log without their times, whose form is checked.
-    fn texts(path: &Path) -> Vec<String> {
-        let is_time = |text: &str| {
-            let form: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-            form == "[0000-00-00 00:00:00] "
-        };
-        let log = fs::read_to_string(path).unwrap();
-        assert!(log.is_empty() || log.ends_with('\n'));
-        log.lines()
-            .map(|line| {
-                assert!(is_time(&line[..22]), "{line}");
-                line[22..].to_owned()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_line_is_its_time_and_its_text_at_every_level() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sipban.log");
-        let (_, logger) = log_to(&path);
-        let levels = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
-        for level in levels {
-            say(&*logger, level, "BLOCK => 221.121.138.167 (Invalid Account)");
-        }
-        say(&*logger, Level::Info, "two\nlines");
-        let mut expected = vec!["BLOCK => 221.121.138.167 (Invalid Account)"; levels.len()];
-        expected.extend(["two", "lines"]);
-        assert_eq!(texts(&path), expected);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o137, 0);
-    }
-
-    #[test]
-    fn after_a_rotation_the_log_goes_on_in_the_new_file_and_keeps_the_old_one_if_there_can_be_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, rotated) = (folder.path().join("sipban.log"), folder.path().join("sipban.log.1"));
-        let (handle, logger) = log_to(&path);
-        say(&*logger, Level::Info, "one");
-        fs::rename(&path, &rotated).unwrap();
-        say(&*logger, Level::Info, "two");
-        handle.reopen(&path, LevelFilter::Info);
-        say(&*logger, Level::Info, "three");
-        handle.reopen(&folder.path().join("no/folder.log"), LevelFilter::Info);
-        say(&*logger, Level::Info, "four");
-        assert_eq!(texts(&rotated), ["one", "two"]);
-        assert_eq!(texts(&path), ["three", "four"]);
-    }
-
-    #[test]
-    fn a_log_that_cannot_be_opened_says_which_and_why() {
-        let error = Output::open(Target::File("/no/such/folder/sipban.log".into())).unwrap_err().to_string();
-        assert!(error.contains("/no/such/folder/sipban.log: No such file or directory"), "{error}");
-    }
-
-    #[test]
-    fn lines_lost_to_a_full_disk_are_counted_and_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sipban.log");
-        let (handle, logger) = log_to("/dev/full".as_ref());
-        for _ in 0..7 {
-            say(&*logger, Level::Info, "lost");
-        }
-        handle.reopen(&path, LevelFilter::Info);
-        say(&*logger, Level::Info, "back");
-        say(&*logger, Level::Info, "again");
-        assert_eq!(texts(&path), ["ERROR => 7 lines could not be written", "back", "again"]);
-    }
-}
+mod tests;

@@ -37,6 +37,10 @@ pub fn serve(config_file: &Path, run: &Run) -> Result<(), Failure> {
     let config_file = std::path::absolute(config_file).map_err(|why| Failure::new(Failure::CONFIG, why))?;
     let (config, warnings) = Config::load(&config_file)?;
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    if run.daemon && Target::named(&config.log_file).is_stream() {
+        let text = format!("log.file: a daemon has no {}; name a file", config.log_file.display());
+        return Err(Failure::new(Failure::CONFIG, text));
+    }
     if !run.daemon {
         let (owner, inbox) = set_up(config, &config_file, run.dry_run, &warnings)?;
         owner.run(&inbox);
@@ -66,7 +70,7 @@ fn set_up(
     warnings: &[String],
 ) -> Result<(Owner, Receiver<Event>), Failure> {
     let clock = Clock::start();
-    let target = if dry_run { Target::Stdout } else { Target::File(config.log_file.clone()) };
+    let target = if dry_run { Target::Stdout } else { Target::named(&config.log_file) };
     let log = logging::start(target, config.log_level, clock.clone())?;
     warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
     let failed = |failure: &Failure| error!("ERROR => {failure}");

@@ -53,7 +53,9 @@ pub fn run(config_file: &Path, options: &cli::Stats, out: &mut dyn Write, err: &
 fn logs_of(config_file: &Path) -> Result<Vec<PathBuf>, Failure> {
     let config = Config::load_if_there(config_file)?;
     let log = &config.log_file;
-    let found = files::rotations(log).map_err(|error| Failure::from(error).about(log))?;
+    let mut found = files::rotations(log).map_err(|error| Failure::from(error).about(log))?;
+    // A FIFO or a device would be read for ever.
+    found.retain(|log| log.is_file());
     match found.is_empty() {
         true => Err(Failure::new(Failure::INPUT, "there is no such log; name one").about(log)),
         false => Ok(found),

@@ -2,10 +2,10 @@
 //! a change keeps every other byte of it.
 
 use std::fmt;
-use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use crate::file;
 use crate::model::net::NetOrHost;
 use crate::state::durable;
 
@@ -67,7 +67,7 @@ impl WhiteList {
     pub fn load(path: &Path) -> Result<(WhiteList, Vec<LineError>), Error> {
         let mut list = WhiteList { path: path.to_owned(), lines: Vec::new() };
         let error = |line, what| LineError { file: path.to_owned(), line, what };
-        let bytes = match fs::read(path) {
+        let bytes = match file::read(path) {
             Ok(bytes) => bytes,
             Err(source) if source.kind() == ErrorKind::NotFound => {
                 return Ok((list, vec![error(None, "does not exist: the white list is empty".to_owned())]));
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use ipnet::IpNet;
     use proptest::prelude::*;
-    use std::fs::Permissions;
+    use std::fs::{self, Permissions};
     use std::net::Ipv6Addr;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use tempfile::TempDir;

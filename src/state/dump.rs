@@ -5,10 +5,10 @@
 //! restore looks at the first two fields only, so the reason does not disturb it; but it takes any IPv4 address it
 //! finds, in comments too (so ours hold none), and of a network only the first address.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::file;
 use crate::logging::{escape, local_time};
 use crate::model::block::{BlockLine, Reason};
 use crate::model::clock::UnixTime;
@@ -70,7 +70,7 @@ pub fn write(path: &Path, blocks: &[BlockLine], now: UnixTime) -> Result<(), Err
 /// # Errors
 /// If there is no dump or it cannot be read. Damaged lines are no error, but [`Dump::problems`].
 pub fn read(path: &Path, unless_told: UnixTime) -> Result<Dump, Error> {
-    let file = File::open(path).map_err(|source| match source.kind() {
+    let file = file::open(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::Missing(path.into()),
         _ => Error::Io { doing: "read", path: path.into(), source },
     })?;

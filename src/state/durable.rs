@@ -6,11 +6,15 @@ use std::io::{self, BufWriter, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use crate::file;
+
 /// Replaces the file at `path` by what `write` writes: into a file beside it, onto the disk, then renamed.
 ///
 /// # Errors
 /// If any step fails. The old file is then as it was, and nothing is left beside it.
 pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    // A device, such as /dev/null, would be gone.
+    file::must_be_regular(path)?;
     let beside = beside(path);
     write_beside(path, mode, write)
         .and_then(|file| file.sync_all())

@@ -41,6 +41,7 @@ use nix::fcntl::Flock;
 pub use record::Record;
 
 use crate::failure::Failure;
+use crate::file;
 use crate::model::block::Block;
 use crate::model::block::Port;
 use crate::model::book::Book;
@@ -116,9 +117,6 @@ pub enum Error {
         /// Its version.
         version: String,
     },
-    /// A folder, a device...
-    #[error("the journal {} is not a regular file: name another one as state.file", .0.display())]
-    NotAFile(PathBuf),
     /// Another process has it open.
     #[error("the journal {} is in use: another sipban is running, stop it first", .0.display())]
     InUse(PathBuf),
@@ -285,15 +283,10 @@ impl Journal {
 
     /// Opens and locks the file if there is one; to read it only, and with the cause, if it cannot be written.
     fn open_file(&self) -> Result<(Option<Flock<File>>, Option<io::Error>), Error> {
-        match fs::metadata(&self.path) {
-            Ok(there) if there.is_file() => {}
-            Ok(_) => return Err(Error::NotAFile(self.path.clone())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
-            Err(error) => return Err(self.error("read", error)),
-        }
-        let (file, unwritable) = match File::options().read(true).append(true).open(&self.path) {
+        let (file, unwritable) = match file::open_with(&self.path, File::options().read(true).append(true)) {
             Ok(file) => (file, None),
-            Err(error) => (File::open(&self.path).map_err(|source| self.error("read", source))?, Some(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
+            Err(error) => (file::open(&self.path).map_err(|source| self.error("read", source))?, Some(error)),
         };
         let file = lock(file).map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => Error::InUse(self.path.clone()),
@@ -474,7 +467,9 @@ mod tests {
         assert!(matches!(Journal::open(&path), Err(Error::Version { version, .. }) if version == "2"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "sipban-journal 2\nx\n");
         fs::remove_file(&path).unwrap();
-        assert!(matches!(Journal::open(Path::new("/dev/null")), Err(Error::NotAFile(_))));
+        assert!(
+            matches!(Journal::open(Path::new("/dev/null")), Err(Error::Io { source, .. }) if source.to_string().contains("a device"))
+        );
         let _journal = open(&path);
         assert!(matches!(Journal::open(&path), Err(Error::InUse(_))));
     }

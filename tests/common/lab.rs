@@ -191,7 +191,14 @@ impl Lab {
         self.netns.enter(|| command.output().unwrap())
     }
 
-    /// Runs `sipban` with the configuration of this machine, and these arguments.
+    /// The same, but with status 124 if it does not end by itself.
+    pub fn run_within_deadline(&self, args: &[&str]) -> Output {
+        let (inner, mut command) = (self.command(args), self.program("timeout"));
+        command.arg(DEADLINE.as_secs().to_string()).arg(inner.get_program()).args(inner.get_args());
+        self.netns.enter(|| command.output().unwrap())
+    }
+
+    /// `sipban` with the configuration of this machine, and these arguments.
     pub fn command(&self, args: &[&str]) -> Command {
         let (conf, pid) = (self.path("conf"), self.path("pid"));
         let mut command = self.program(env!("CARGO_BIN_EXE_sipban"));

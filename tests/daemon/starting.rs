@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Output;
 
 use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 
 use crate::lab::netns::{Variant, replace_by_script};
 use crate::lab::{Lab, each, wait_until};
@@ -187,6 +188,54 @@ fn a_white_list_line_that_does_not_parse_is_named_and_the_others_hold() {
         assert!(lab.console(&format!("block {protected}")).contains("is in the white list"));
     }
     lab.attack_and_block(ATTACKER);
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_file_is_named_and_nobody_waits_for_it() {
+    let Some(lab) = lab() else { return };
+    for (file, status) in [("conf", 78), ("log", 73), ("state/bans", 73)] {
+        let path = lab.path(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let kept = fs::read(&path).ok();
+        let _ = fs::remove_file(&path);
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        for args in [&[][..], &["-d"], &["check"]] {
+            let output = lab.run_within_deadline(args);
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            let expected = if args == ["check"] { 1 } else { status };
+            assert_eq!(output.status.code(), Some(expected), "{file} {args:?}: {said}");
+            assert!(said.contains(&path.display().to_string()) && said.contains("it is a FIFO"), "{file}: {said}");
+        }
+        fs::remove_file(&path).unwrap();
+        if let Some(bytes) = kept {
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_fifo_in_the_place_of_the_dump_holds_nobody_up() {
+    let Some(mut lab) = lab() else { return };
+    mkfifo(&lab.path("dump"), Mode::S_IRWXU).unwrap();
+    lab.start();
+    lab.attack_and_block(ATTACKER);
+    for command in ["restore", "save", "flush"] {
+        let answer = lab.console(command);
+        assert!(answer.contains("the dump") && answer.contains("it is a FIFO"), "{command}: {answer}");
+    }
+    assert!(lab.is_blocked(ATTACKER));
+}
+
+#[test]
+fn a_log_that_is_a_standard_stream_needs_one() {
+    let Some(mut lab) = lab() else { return };
+    lab.set("log.file", "/dev/stdout");
+    let (status, said) = outcome(&lab.run(&["-d"]));
+    assert_eq!(status, Some(78), "{said}");
+    assert!(said.contains("log.file: a daemon has no /dev/stdout"), "{said}");
+    lab.launch(&[]);
+    wait_until("the log", || lab.text("stdout").contains("] SipBan Start\n"));
 }
 
 #[test]

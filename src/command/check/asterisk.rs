@@ -1,8 +1,9 @@
 //! What Asterisk's own configuration files say, as far as they can be read.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::file;
 
 /// Files that are looked at.
 const FILES: [&str; 5] = ["manager.conf", "http.conf", "rtp.conf", "pjsip.conf", "sip.conf"];
@@ -98,7 +99,7 @@ impl Settings {
 
 /// Reads a file and those it includes; `None` if it cannot be read.
 fn read(path: &Path, folder: &Path, depth: usize, section: &mut String, found: &mut Vec<Setting>) -> Option<()> {
-    let bytes = fs::read(path).ok()?;
+    let bytes = file::read(path).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let mut in_comment = false;
     for line in text.lines() {
@@ -150,6 +151,7 @@ fn uncommented(line: &str, in_comment: &mut bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn settings(files: &[(&str, &str)]) -> Settings {
         let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,8 @@ use nix::unistd::{AccessFlags, access};
 use tz::TimeZone;
 
 use super::{Finding, Level, Machine};
-use crate::logging::local_time;
+use crate::file;
+use crate::logging::{Target, local_time};
 use crate::state::durable::folder_of;
 
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
@@ -22,14 +23,25 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
 
 /// Is appended to.
 fn log(file: &Path) -> Finding {
-    let result = if file.is_file() { writable(file) } else { takes_files(folder_of(file)) };
-    finding("log", file, result, "set log.file to a file in a folder that is there and can be written")
+    const WHAT: &str = "log";
+    let result = match Target::named(file) {
+        Target::Stdout => return Finding::ok(WHAT, "goes to standard output"),
+        Target::Stderr => return Finding::ok(WHAT, "goes to standard error"),
+        Target::Nowhere => {
+            return Finding::warn(WHAT, "goes nowhere, so nobody sees who is blocked", "set log.file to a file");
+        }
+        Target::File(_) if file.exists() => regular(file).and_then(|()| writable(file)),
+        Target::File(_) => takes_files(folder_of(file)),
+    };
+    finding(WHAT, file, result, "set log.file to a regular file in a folder that is there and can be written")
 }
 
 /// Is made with its folder.
 fn journal(file: &Path) -> Finding {
     let there = folder_of(file).ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    let result = takes_files(there).and_then(|()| if file.is_file() { writable(file) } else { Ok(()) });
+    let result = regular(file)
+        .and_then(|()| takes_files(there))
+        .and_then(|()| if file.exists() { writable(file) } else { Ok(()) });
     let advice = "set state.file to a file that can be written: without it a restart forgets the blocks";
     finding("journal", file, result, advice)
 }
@@ -37,7 +49,7 @@ fn journal(file: &Path) -> Finding {
 /// Is replaced by a new file of the same name, now and then, on a command of the console.
 fn replaced(what: &'static str, file: &Path, commands: &str) -> Finding {
     let advice = format!("make its folder, or give the right to write there: {commands} need it");
-    let finding = finding(what, file, takes_files(folder_of(file)), &advice);
+    let finding = finding(what, file, regular(file).and_then(|()| takes_files(folder_of(file))), &advice);
     // The daemon does without.
     if finding.level == Level::Fail { Finding { level: Level::Warn, ..finding } } else { finding }
 }
@@ -63,6 +75,10 @@ fn finding(what: &'static str, file: &Path, result: Result<(), String>, advice: 
         Ok(()) => Finding::ok(what, format!("{} can be written", file.display())),
         Err(why) => Finding::fail(what, format!("{} cannot be written: {why}", file.display()), advice),
     }
+}
+
+fn regular(path: &Path) -> Result<(), String> {
+    file::must_be_regular(path).map_err(|error| error.to_string())
 }
 
 fn takes_files(folder: &Path) -> Result<(), String> {
