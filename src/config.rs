@@ -26,6 +26,7 @@ pub use keys::{KEYS, Key};
 pub use value::SET_TIMEOUT_MAX;
 
 use crate::file;
+use crate::model::target::{ChainName, Target};
 use given::Given;
 use settings::{Part, settings};
 use value::*;
@@ -72,11 +73,8 @@ settings! {
     pub struct FirewallConfig {
         /// `None`: looked up in the usual ones.
         iptables_path: Option<PathBuf> = "iptables.path", "", folder, "folder of iptables and ip6tables", restart;
-        /// At most 28 characters.
-        chain: String = "iptables.chain", "sipban-udp", chain, "name of the chain of the blocks", restart;
-        /// Split into arguments: `["DROP"]` or `["REJECT", "--reject-with", "icmp-port-unreachable"]`, the ICMP type by
-        /// its long name and never left out.
-        rule: Vec<String> = "iptables.rule", "DROP", rule, "target of a block";
+        chain: ChainName = "iptables.chain", "sipban-udp", chain, "name of the chain of the blocks", restart;
+        target: Target = "iptables.rule", "DROP", rule, "what becomes of a packet from a blocked address";
         scope: ScopeConfig = "iptables.scope", "auto", scope, "which traffic is led through the chain";
         interface: Option<String> = "iptables.interface", "any", interface, "restrict to packets that come in here";
         /// A section `[ipset]` chooses the set.

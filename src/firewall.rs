@@ -1,15 +1,19 @@
-//! The kernel's packet filter, behind five operations.
+//! The kernel's packet filter, behind one seam: set it up, change it, look after it, take it down.
 //!
 //! INVARIANT: rules of others are never touched; an entry that [`Firewall::apply`] does not name as refused
-//! was seen to be taken by the kernel.
+//! was taken by the kernel, as far as the kernel's own program tells. [`Firewall::verify`] sees whether it is there.
 
+mod body;
+mod change;
 pub mod dry_run;
+mod family;
 mod filter;
 pub mod ipset;
 pub mod iptables;
 pub mod run;
 pub mod scope;
 
+pub use change::{Change, Refused};
 pub use filter::{Rehearsal, rehearse};
 use ipnet::IpNet;
 
@@ -18,36 +22,38 @@ use crate::failure::Failure;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
 
-/// An entry found in force at set-up.
+/// A block found in force at set-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct FoundBlock {
     /// Address or network.
     pub net: IpNet,
     /// Seconds until the kernel ends it by itself; `None` if the kernel does not know (rules of a chain).
     pub remaining: Option<u64>,
 }
 
-/// Changes to make in one transaction for each family.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// What to block, each with its end.
-    pub add: Vec<(IpNet, UnixTime)>,
-    /// What to free.
-    pub remove: Vec<IpNet>,
+/// What became of a change.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What the kernel did not take.
+    pub refused: Vec<Refused>,
+    /// What was found missing meanwhile and is mended, in words.
+    pub mended: Vec<String>,
 }
 
-/// A part of a change that the kernel did not take.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// The entry that was to be added or removed.
-    pub net: IpNet,
-    /// Why: command line, exit status and standard error.
-    pub why: String,
+/// What a look at the kernel came to.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// What was wrong and is mended, in words.
+    pub mended: Vec<String>,
+    /// Blocks of the book that were seen not to be in force, and that could not be brought back.
+    pub lost: Vec<Refused>,
+    /// What could not be read or mended; the rest was.
+    pub failed: Vec<Error>,
 }
 
 /// Local traffic that is led through the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum Traffic {
     /// All of it.
     All,
     /// A match in iptables' own words, such as `-p udp --dport 5060`, split into arguments.
@@ -62,7 +68,7 @@ pub enum Scope {
 }
 
 /// What went wrong with the packet filter: what was being done, to what, and what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub String);
 
@@ -72,7 +78,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The packet filter. One implementation keeps a rule an address, one a kernel set, one touches nothing.
+/// The packet filter. Each backend keeps the blocks in its own way, and one touches nothing.
 pub trait Firewall: Send {
     /// Creates chain, set and jump, or takes over what is there, and says what was in force before.
     /// What was in force stays so throughout.
@@ -80,12 +86,12 @@ pub trait Firewall: Send {
     /// # Errors
     /// If rules cannot be made: no rights, no iptables, a name that is not ours to use. Nothing is left half done
     /// that a second call would not complete.
-    fn set_up(&mut self, now: UnixTime) -> Result<Vec<Entry>, Error>;
+    fn set_up(&mut self, now: UnixTime) -> Result<Vec<FoundBlock>, Error>;
 
     /// Makes the changes, in one transaction for each family where that succeeds; where it does not, divides it
     /// until the culprits are alone. `book` is what was in force before: adding what is there or removing what is
-    /// not is no change, and what is named in both lists is in force afterwards. Returns what was refused.
-    fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Vec<Refused>;
+    /// not is no change, and what is named in both lists is in force afterwards.
+    fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Applied;
 
     /// How many blocks it bears before looking them through costs more than they are worth.
     fn capacity(&self) -> usize {
@@ -96,24 +102,27 @@ pub trait Firewall: Send {
     /// of a change was told, when nobody waits.
     fn prepare(&mut self) {}
 
-    /// Compares the kernel with the book and repairs what is missing, in one transaction for each family.
-    /// Returns what was wrong and is mended, in words, or `None`.
-    ///
-    /// # Errors
-    /// If the kernel could not be read or mended.
-    fn verify(&mut self, book: &Book, now: UnixTime) -> Result<Option<String>, Error>;
+    /// Compares the kernel with the book and repairs what is missing, in one transaction for each family. Sees by a
+    /// second look that what was repaired is there.
+    fn verify(&mut self, book: &Book, now: UnixTime) -> Verified;
 
     /// Leads other traffic through the chain from now on.
     ///
     /// # Errors
-    /// If the rules were refused; the old scope is then still in force.
-    fn set_scope(&mut self, scope: Scope) -> Result<(), Error>;
+    /// If the rules were refused; those there are then still in force.
+    fn set_traffic(&mut self, traffic: Traffic) -> Result<(), Error>;
 
-    /// Follows a changed configuration: target, interface and scope hold from now on; `book` is what is in force.
+    /// Follows a changed configuration: target, interface and traffic hold from now on; `book` is what is in force.
     ///
     /// # Errors
     /// If the rules were refused; the old ones are then still in force.
-    fn reconfigure(&mut self, config: &FirewallConfig, scope: Scope, book: &Book, now: UnixTime) -> Result<(), Error>;
+    fn reconfigure(
+        &mut self,
+        config: &FirewallConfig,
+        traffic: Traffic,
+        book: &Book,
+        now: UnixTime,
+    ) -> Result<(), Error>;
 
     /// Packets dropped so far for this entry, where the kernel counts them.
     fn packets(&mut self, net: &IpNet) -> Option<u64>;
@@ -126,4 +135,23 @@ pub trait Firewall: Send {
 
     /// One line for `status`: backend, variant, version.
     fn describe(&self) -> String;
+}
+
+impl Verified {
+    /// All was as it should be.
+    pub fn is_sound(&self) -> bool {
+        self.mended.is_empty() && self.lost.is_empty() && self.failed.is_empty()
+    }
+
+    /// Takes in what another look came to.
+    fn join(&mut self, other: Verified) {
+        self.mended.extend(other.mended);
+        self.lost.extend(other.lost);
+        self.failed.extend(other.failed);
+    }
+
+    /// A look that could not be finished; nothing is known of the blocks.
+    fn failed(error: Error) -> Verified {
+        Verified { failed: vec![error], ..Verified::default() }
+    }
 }

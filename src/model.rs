@@ -8,3 +8,4 @@ pub mod book;
 pub mod clock;
 pub mod net;
 pub mod security;
+pub mod target;

@@ -6,6 +6,7 @@
 mod answer;
 mod gate;
 mod pending;
+mod rhythm;
 pub mod startup;
 mod stats;
 mod upkeep;
@@ -14,7 +15,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use ipnet::IpNet;
 use log::{error, info, warn};
 
@@ -23,8 +24,8 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::console::request::Reply;
 use crate::event::Event;
-use crate::firewall::scope::Covered;
-use crate::firewall::{Firewall, Refused};
+use crate::firewall::scope::Scope;
+use crate::firewall::{Change, Firewall, Refused, run};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, standing};
 use crate::logging::{Budget, LogHandle, Repeats};
 use crate::model::block::{Block, MANY, Proof, Reason};
@@ -37,6 +38,7 @@ use crate::protection::resolver::Resolver;
 use crate::state::journal::{Journal, Record};
 use gate::{Asked, Denied, Gate, Plan};
 use pending::{Attempt, Pending};
+use rhythm::Rhythm;
 use stats::Stats;
 
 /// Most events taken from the inbox in one turn of the loop: some 14,000 attackers at once. More would hardly be quicker,
@@ -45,6 +47,10 @@ const GATHER: usize = 128;
 
 /// Most lines handed to the log in one piece, which it writes in one go.
 const TELL: usize = 256;
+
+/// At most this long may the firewall's programs take in one turn, all together: well below the time after which systemd
+/// thinks the daemon dead (`WatchdogSec`), and which starts anew with every tick.
+const TURN: Duration = Duration::from_secs(45);
 
 /// The owner of all state.
 pub struct Owner {
@@ -65,7 +71,7 @@ pub struct Owner {
     evidence: Evidence,
     policy: Policy,
     protection: Protection,
-    covered: Covered,
+    covered: Scope,
     stats: Stats,
     repeats: Repeats,
     /// What protected addresses were told of: a forged flood of them drowns no error.
@@ -77,8 +83,8 @@ pub struct Owner {
     in_step: Now,
     /// When the owner last tidied.
     tidied: Now,
-    /// When it verifies next (monotonic).
-    next_verify: Duration,
+    /// When it looks at the rules next.
+    rhythm: Rhythm,
     started: Now,
 }
 
@@ -92,14 +98,20 @@ impl Owner {
     /// Runs until told to stop, then leaves the firewall as `state.on_stop` says.
     pub fn run(mut self, inbox: &Receiver<Event>) {
         self.firewall.prepare();
-        while let Ok(first) = inbox.recv() {
-            let events = std::iter::once(first).chain(inbox.try_iter().take(GATHER - 1));
-            if !self.turn(events) {
+        loop {
+            let first = match inbox.recv_timeout(self.rhythm.until_next(self.clock.now().monotonic)) {
+                Ok(first) => Some(first),
+                // The rules are to be looked at.
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let events = first.into_iter().chain(inbox.try_iter().take(GATHER - 1));
+            if !run::within(TURN, || self.turn(events)) {
                 break;
             }
             self.firewall.prepare();
         }
-        self.stop();
+        run::within(TURN, || self.stop());
     }
 
     /// Lets the owner ask for a Ping, and tell the console whom to let in after a reload.
@@ -145,6 +157,7 @@ impl Owner {
             }
         }
         self.carry_out(plan, now);
+        self.look_after_rules(self.clock.now());
         true
     }
 
@@ -218,8 +231,7 @@ impl Owner {
         if plan.is_empty() && records.is_empty() {
             return Vec::new();
         }
-        let refusals =
-            if plan.is_empty() { Vec::new() } else { self.firewall.apply(&self.book, &plan.change(), now.wall) };
+        let refusals = if plan.is_empty() { Vec::new() } else { self.apply(&plan.change(), now) };
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
 
         let mut told = Vec::new();
@@ -270,6 +282,18 @@ impl Owner {
         }
     }
 
+    /// Has the firewall make a change, and says what it found missing meanwhile.
+    fn apply(&mut self, change: &Change, now: Now) -> Vec<Refused> {
+        let applied = self.firewall.apply(&self.book, change, now.wall);
+        if applied.refused.is_empty() && applied.mended.is_empty() {
+            self.rhythm.changed(now.monotonic);
+        } else {
+            self.rhythm.troubled(now.monotonic);
+        }
+        self.tell_repair(&applied.mended, now);
+        applied.refused
+    }
+
     fn tell_refused(&mut self, refusals: &[Refused], now: Now) {
         for Refused { net, why } in refusals {
             let state = if self.book.get(net).is_some() { "still" } else { "not" };
@@ -281,7 +305,7 @@ impl Owner {
     /// Leads what was attacked through the chain, if it is not yet.
     fn cover(&mut self, now: Now) {
         let Some(scope) = self.covered.newly_covered() else { return };
-        match self.firewall.set_scope(scope) {
+        match self.firewall.set_traffic(scope) {
             Ok(()) => info!("SCOPE => {}", self.covered),
             Err(why) => {
                 self.covered.refused();

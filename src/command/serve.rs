@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::ipset::Ipset;
 use crate::firewall::iptables::Iptables;
-use crate::firewall::{self, Firewall, Scope};
+use crate::firewall::{self, Firewall, Traffic};
 use crate::logging::{self, LogHandle, Target};
 use crate::model::clock::Clock;
 use crate::owner::Owner;
@@ -113,7 +113,7 @@ fn assemble(
 
 fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result<Console, Failure> {
     let context = console::Context {
-        chain: config.firewall.chain.clone(),
+        chain: config.firewall.chain.to_string(),
         ask: event::asking(inbox.clone()),
         clock: clock.clone(),
         local_time: logging::local_time,
@@ -124,9 +124,9 @@ fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result
 }
 
 /// The one place that chooses how to block.
-fn firewall(config: &Config, scope: Scope) -> Result<Box<dyn Firewall>, firewall::Error> {
+fn firewall(config: &Config, traffic: Traffic) -> Result<Box<dyn Firewall>, firewall::Error> {
     match config.firewall.backend {
-        Backend::Iptables => Ok(Box::new(Iptables::new(&config.firewall, scope)?)),
-        Backend::Ipset => Ok(Box::new(Ipset::new(&config.firewall, scope)?)),
+        Backend::Iptables => Ok(Box::new(Iptables::new(&config.firewall, traffic)?)),
+        Backend::Ipset => Ok(Box::new(Ipset::new(&config.firewall, traffic)?)),
     }
 }

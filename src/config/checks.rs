@@ -3,6 +3,7 @@
 use super::given::Given;
 use super::keys::Key;
 use super::{Backend, Config, ScopeConfig, value};
+use crate::model::target::Target;
 
 /// Taken from older files. It must name the same target as `iptables.rule`, which IPv6 follows.
 pub(super) const RULE6: Key = Key::new("iptables.rule6", "DROP");
@@ -44,9 +45,10 @@ fn console(config: &Config, given: &mut Given<'_>) {
 
 fn rules(config: &Config, given: &mut Given<'_>) {
     let firewall = &config.firewall;
-    let rule6 = given.find(RULE6.name, false, value::rule6);
-    if rule6.is_some_and(|rule6| rule6[0] != firewall.rule[0]) {
-        let what = format!("is not {}, as iptables.rule says for both families; remove it", firewall.rule[0]);
+    let drops = firewall.target == Target::Drop;
+    if given.find(RULE6.name, false, value::rule6_drops).is_some_and(|rule6| rule6 != drops) {
+        let rule = if drops { "DROP" } else { "REJECT" };
+        let what = format!("is not {rule}, as iptables.rule says for both families; remove it");
         given.wrong(RULE6.name, what);
     }
     if let (Some(_), ScopeConfig::Match(words)) = (&firewall.interface, &firewall.scope) {

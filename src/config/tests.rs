@@ -1,6 +1,7 @@
 //! The whole file, as administrators write it.
 
 use super::*;
+use crate::model::target::Icmp;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -102,8 +103,8 @@ fn user_and_secret_alone_give_the_defaults() {
     assert_eq!(config.ban, 86400);
     assert_eq!(config.firewall.iptables_path, None);
     assert_eq!(config.firewall.ipset_path, None);
-    assert_eq!(config.firewall.chain, "sipban-udp");
-    assert_eq!(config.firewall.rule, ["DROP"]);
+    assert_eq!(config.firewall.chain.as_str(), "sipban-udp");
+    assert_eq!(config.firewall.target, Target::Drop);
     assert_eq!(config.firewall.scope, ScopeConfig::Auto);
     assert_eq!(config.firewall.interface, None);
     assert_eq!(config.firewall.backend, Backend::Iptables);
@@ -136,7 +137,7 @@ fn the_file_of_the_first_release_is_read_unchanged() {
     expected.ami.ping = 600;
     expected.firewall.iptables_path = Some("/sbin/".into());
     expected.firewall.ipset_path = Some("/sbin/".into());
-    expected.firewall.rule = ["REJECT", "--reject-with", "icmp-port-unreachable"].map(str::to_owned).into();
+    expected.firewall.target = Target::Reject(Icmp::PortUnreachable);
     assert_eq!(parse(FIRST), Ok(expected));
 }
 
@@ -151,7 +152,7 @@ fn the_file_of_the_ipset_release_is_read_unchanged() {
     expected.firewall = FirewallConfig {
         iptables_path: Some("/sbin/".into()),
         ipset_path: Some("/usr/sbin/".into()),
-        chain: "sipban".to_owned(),
+        chain: "sipban".parse().unwrap(),
         scope: ScopeConfig::All,
         interface: Some("eno1".to_owned()),
         backend: Backend::Ipset,
@@ -180,7 +181,7 @@ fn all_errors_come_at_once_with_line_key_and_advice() {
          /etc/sipban.conf:5: ami.port: expected a number from 1 to 65535, found \"0\"\n\
          /etc/sipban.conf:6: ami.port: given twice, first in line 5\n\
          /etc/sipban.conf:7: [contrl]: unknown section; did you mean [control]?\n\
-         /etc/sipban.conf:10: iptables.chain: INPUT is a name of iptables' own; choose another, such as sipban-udp\n\
+         /etc/sipban.conf:10: iptables.chain: expected a name that is not one of iptables' own, such as sipban-udp, found \"INPUT\"\n\
          /etc/sipban.conf:11: iptables.rule: expected DROP, REJECT or REJECT --reject-with TYPE, found \"ACCEPT\"\n\
          /etc/sipban.conf:12: iptables.set_name: unknown key; did you mean ipset.set_name?\n\
          /etc/sipban.conf:13: neither `[section]` nor `key = value`\n\
@@ -293,12 +294,12 @@ fn a_file_that_cannot_be_read_is_named_with_the_cause() {
 fn a_reload_tells_what_waits_for_a_restart() {
     let (old, mut new) = (minimal(), minimal());
     new.limits.acl = 7;
-    new.firewall.rule = vec!["REJECT".to_owned()];
+    new.firewall.target = Target::Reject(Icmp::PortUnreachable);
     new.ban = 5;
     new.log_level = log::LevelFilter::Debug;
     assert_eq!(old.changes_needing_restart(&new), [""; 0]);
     new.ami.pass = Secret("other".to_owned());
-    new.firewall.chain = "other".to_owned();
+    new.firewall.chain = "other".parse().unwrap();
     new.journal = "/other".into();
     assert_eq!(old.changes_needing_restart(&new), ["ami.pass", "iptables.chain", "state.file"]);
 }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use super::{Backend, OnStop, ScopeConfig, Secret};
 use crate::model::net;
+use crate::model::target::{self, ChainName, Target};
 
-/// The most seconds the kernel keeps an entry of a set: its timer counts milliseconds in 31 bits.
+/// At most this many seconds does the kernel keep an entry of a set of ipset: its timer counts milliseconds in 31 bits.
 pub const SET_TIMEOUT_MAX: u64 = 2_147_483;
 
 /// Ten years: more is a slip of the pen.
@@ -26,19 +27,7 @@ pub(super) const LOG_LEVELS: &[(&str, log::LevelFilter)] = &[
     ("trace", log::LevelFilter::Trace),
 ];
 
-/// ICMP types of `REJECT --reject-with`, each with the short name iptables takes too. `tcp-reset` is none of them:
-/// it holds for TCP only, and SIP is attacked over UDP.
-const REJECT_WITH: &[(&str, &str)] = &[
-    ("icmp-port-unreachable", "port-unreach"),
-    ("icmp-net-unreachable", "net-unreach"),
-    ("icmp-host-unreachable", "host-unreach"),
-    ("icmp-proto-unreachable", "proto-unreach"),
-    ("icmp-net-prohibited", "net-prohib"),
-    ("icmp-host-prohibited", "host-prohib"),
-    ("icmp-admin-prohibited", "admin-prohib"),
-];
-
-/// The same for IPv6.
+/// The types of `REJECT --reject-with` that ip6tables takes, each with the short name that it takes too.
 const REJECT_WITH_6: &[(&str, &str)] = &[
     ("icmp6-port-unreachable", "port-unreach"),
     ("icmp6-no-route", "no-route"),
@@ -46,26 +35,6 @@ const REJECT_WITH_6: &[(&str, &str)] = &[
     ("icmp6-addr-unreachable", "addr-unreach"),
     ("icmp6-policy-fail", "policy-fail"),
     ("icmp6-reject-route", "reject-route"),
-];
-
-/// Names that mean something else to iptables.
-const NOT_A_CHAIN: &[&str] = &[
-    "INPUT",
-    "OUTPUT",
-    "FORWARD",
-    "PREROUTING",
-    "POSTROUTING",
-    "ACCEPT",
-    "DROP",
-    "QUEUE",
-    "RETURN",
-    "REJECT",
-    "LOG",
-    "NFLOG",
-    "NFQUEUE",
-    "MARK",
-    "SET",
-    "TEE",
 ];
 
 /// Short options of iptables that match packets. All others choose a command, a table or a target.
@@ -171,16 +140,13 @@ pub(super) fn folder(text: &str) -> Result<Option<PathBuf>, String> {
     if text.is_empty() { Ok(None) } else { path(text).map(Some) }
 }
 
-pub(super) fn chain(text: &str) -> Result<String, String> {
-    if NOT_A_CHAIN.contains(&text) {
-        return Err(format!("{text} is a name of iptables' own; choose another, such as sipban-udp"));
-    }
-    name(text, 28)
+pub(super) fn chain(text: &str) -> Result<ChainName, String> {
+    text.parse().map_err(|what: String| expected(&what, text))
 }
 
 /// The name of a set; one more character must find room behind it.
 pub(super) fn set_name(text: &str) -> Result<String, String> {
-    name(text, 30)
+    target::name(text, 30).map_err(|what| expected(&what, text))
 }
 
 /// An interface, with `+` at the end for all that begin so; `any` or nothing for all.
@@ -203,13 +169,22 @@ pub(super) fn one_of<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Result<
     }
 }
 
-/// The target of a block as arguments, an ICMP type always with its long name and never left out.
-pub(super) fn rule(text: &str) -> Result<Vec<String>, String> {
-    target(text, REJECT_WITH)
+pub(super) fn rule(text: &str) -> Result<Target, String> {
+    text.parse().map_err(|what: String| expected(&what, text))
 }
 
-pub(super) fn rule6(text: &str) -> Result<Vec<String>, String> {
-    target(text, REJECT_WITH_6)
+/// Whether older files have IPv6 dropped, or rejected.
+pub(super) fn rule6_drops(text: &str) -> Result<bool, String> {
+    match text.split_whitespace().collect::<Vec<_>>()[..] {
+        ["DROP"] => Ok(true),
+        ["REJECT"] => Ok(false),
+        ["REJECT", "--reject-with", with] => {
+            let known = REJECT_WITH_6.iter().any(|(long, short)| [*long, *short].contains(&with));
+            let names = || REJECT_WITH_6.iter().map(|(long, _)| *long).collect::<Vec<_>>().join(", ");
+            if known { Ok(false) } else { Err(expected(&format!("--reject-with one of {}", names()), text)) }
+        }
+        _ => Err(expected("DROP, REJECT or REJECT --reject-with TYPE", text)),
+    }
 }
 
 pub(super) fn scope(text: &str) -> Result<ScopeConfig, String> {
@@ -228,28 +203,6 @@ pub(super) fn scope(text: &str) -> Result<ScopeConfig, String> {
         Some(word) => Err(format!("{word} is no match on packets: give only what comes before -j in a rule")),
         None => Ok(ScopeConfig::Match(words)),
     }
-}
-
-fn name(text: &str, max: usize) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if (1..=max).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('-') {
-        Ok(text.to_owned())
-    } else {
-        Err(expected(&format!("a name of at most {max} letters, digits, - _ or ., not starting with -"), text))
-    }
-}
-
-fn target(text: &str, types: &[(&str, &str)]) -> Result<Vec<String>, String> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let with = match words[..] {
-        ["DROP"] => return Ok(vec!["DROP".to_owned()]),
-        ["REJECT"] => types.first(),
-        ["REJECT", "--reject-with", with] => types.iter().find(|(long, short)| *long == with || *short == with),
-        _ => return Err(expected("DROP, REJECT or REJECT --reject-with TYPE", text)),
-    };
-    let known = || types.iter().map(|(long, _)| *long).collect::<Vec<_>>().join(", ");
-    let (long, _) = with.ok_or_else(|| expected(&format!("--reject-with one of {}", known()), text))?;
-    Ok(["REJECT", "--reject-with", long].map(str::to_owned).into())
 }
 
 /// Whether iptables takes the word for a match or its argument. `getopt` lets one write the start of a long option,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::{Change, Entry, Error, Firewall, Refused, Scope};
+use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified};
 use crate::config::FirewallConfig;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
@@ -27,6 +27,11 @@ impl DryRun {
         self.refusing = nets.into_iter().collect();
     }
 
+    /// Loses all blocks, as if another program had flushed the rules.
+    pub fn flush(&mut self) {
+        self.in_force.clear();
+    }
+
     /// What would be blocked now.
     pub fn in_force(&self) -> &BTreeSet<IpNet> {
         &self.in_force
@@ -34,15 +39,15 @@ impl DryRun {
 }
 
 impl Firewall for DryRun {
-    fn set_up(&mut self, _now: UnixTime) -> Result<Vec<Entry>, Error> {
-        Ok(self.in_force.iter().map(|net| Entry { net: *net, remaining: None }).collect())
+    fn set_up(&mut self, _now: UnixTime) -> Result<Vec<FoundBlock>, Error> {
+        Ok(self.in_force.iter().map(|net| FoundBlock { net: *net, remaining: None }).collect())
     }
 
-    fn apply(&mut self, _book: &Book, change: &Change, _now: UnixTime) -> Vec<Refused> {
+    fn apply(&mut self, _book: &Book, change: &Change, _now: UnixTime) -> Applied {
         let mut refused = Vec::new();
         let mut takes = |net: IpNet| {
             if self.refusing.contains(&net) {
-                refused.push(Refused { net, why: "refused in a dry run".to_owned() });
+                refused.push(refusal(net));
             }
             !self.refusing.contains(&net)
         };
@@ -50,18 +55,23 @@ impl Firewall for DryRun {
             self.in_force.remove(&net);
         }
         self.in_force.extend(change.add.iter().map(|(net, _)| *net).filter(|net| takes(*net)));
-        refused
+        Applied { refused, mended: Vec::new() }
     }
 
-    fn verify(&mut self, _book: &Book, _now: UnixTime) -> Result<Option<String>, Error> {
-        Ok(None)
+    fn verify(&mut self, book: &Book, _now: UnixTime) -> Verified {
+        let missing = book.by_end().map(|(net, _)| net).filter(|net| !self.in_force.contains(net));
+        let (lost, back): (Vec<IpNet>, Vec<IpNet>) = missing.partition(|net| self.refusing.contains(net));
+        let lost: Vec<Refused> = lost.into_iter().map(refusal).collect();
+        let mended = (!back.is_empty()).then(|| format!("{} of {} blocks", back.len(), book.len()));
+        self.in_force.extend(back);
+        Verified { mended: mended.into_iter().collect(), lost, failed: Vec::new() }
     }
 
-    fn set_scope(&mut self, _scope: Scope) -> Result<(), Error> {
+    fn set_traffic(&mut self, _traffic: Traffic) -> Result<(), Error> {
         Ok(())
     }
 
-    fn reconfigure(&mut self, _: &FirewallConfig, _: Scope, _: &Book, _now: UnixTime) -> Result<(), Error> {
+    fn reconfigure(&mut self, _: &FirewallConfig, _: Traffic, _: &Book, _now: UnixTime) -> Result<(), Error> {
         Ok(())
     }
 
@@ -79,6 +89,10 @@ impl Firewall for DryRun {
     }
 }
 
+fn refusal(net: IpNet) -> Refused {
+    Refused { net, why: "refused in a dry run".to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,11 +105,11 @@ mod tests {
     fn it_takes_all_but_what_it_was_told_to_refuse() {
         let (one, two, three) = (net("192.0.2.1/32"), net("192.0.2.2/32"), net("2001:db8::/64"));
         let mut firewall = DryRun::holding([one]);
-        assert_eq!(firewall.set_up(UnixTime(0)).unwrap(), [Entry { net: one, remaining: None }]);
+        assert_eq!(firewall.set_up(UnixTime(0)).unwrap(), [FoundBlock { net: one, remaining: None }]);
         firewall.refuse([two]);
         let end = UnixTime(9);
         let change = Change { add: vec![(two, end), (three, end)], remove: vec![one] };
-        let refused = firewall.apply(&Book::default(), &change, UnixTime(0));
+        let refused = firewall.apply(&Book::default(), &change, UnixTime(0)).refused;
         assert_eq!(refused.iter().map(|refused| refused.net).collect::<Vec<_>>(), [two]);
         assert_eq!(firewall.in_force(), &BTreeSet::from([three]));
         firewall.tear_down().unwrap();

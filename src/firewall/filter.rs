@@ -5,73 +5,34 @@
 //! through `iptables-save`. Whether these speak to the kernel in the old way or through nf_tables makes no
 //! difference here.
 
-mod family;
+mod chain;
 mod listing;
-mod rules;
+mod words;
 
-use std::collections::HashSet;
-
-use ipnet::IpNet;
-
-pub(super) use self::family::Family;
-pub(super) use self::listing::Source;
+pub(super) use self::chain::Chain;
+use super::body::Body;
+use super::family::Family;
 use super::run::Program;
-use super::{Change, Entry, Error, Firewall, Refused, Scope};
+use super::{Error, Firewall, FoundBlock, Traffic, Verified};
 use crate::config::FirewallConfig;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
 
-/// The IP version a command is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    V4,
-    V6,
-}
-
-impl Version {
-    pub(super) const BOTH: [Version; 2] = [Version::V4, Version::V6];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Version::V4 => "IPv4",
-            Version::V6 => "IPv6",
-        }
-    }
-
-    /// The kernel set of this version, given that of IPv4.
-    pub(super) fn set_name(self, name: &str) -> String {
-        match self {
-            Version::V4 => name.to_owned(),
-            Version::V6 => format!("{name}6"),
-        }
-    }
-
-    pub(super) fn of(net: &IpNet) -> Version {
-        match net {
-            IpNet::V4(_) => Version::V4,
-            IpNet::V6(_) => Version::V6,
-        }
-    }
-
-    /// Those of this version.
-    pub(super) fn only(self, nets: impl Iterator<Item = IpNet>) -> impl Iterator<Item = IpNet> {
-        nets.filter(move |net| Version::of(net) == self)
-    }
-}
-
-/// The chain of both IP versions, whatever stands in it.
+/// The chain of both address families, whatever stands in it.
 #[derive(Debug)]
 pub(super) struct Filter {
     config: FirewallConfig,
-    scope: Scope,
+    traffic: Traffic,
+    /// Name of the kernel set for IPv4 of this backend, if it uses sets.
+    set: Option<String>,
     /// Name, version and kind, such as `iptables v1.8.9 (nf_tables)`.
     tool: String,
-    v4: Family,
-    /// Or why there are no rules for IPv6: not installed, switched off, or a scope that has no meaning there.
-    v6: Result<Family, Error>,
+    v4: Chain,
+    /// Or why there are no rules for IPv6: not installed, switched off, or traffic that has no meaning there.
+    v6: Result<Chain, Error>,
 }
 
-/// What became of the rules in a rehearsal, for each IP version.
+/// What became of the rules in a rehearsal, for each address family.
 #[derive(Debug)]
 pub struct Rehearsal {
     /// Name, version and kind, such as `iptables v1.8.9 (nf_tables)`.
@@ -85,52 +46,56 @@ pub struct Rehearsal {
 /// Has iptables read the rules that the configuration asks for, in a test that makes none of them.
 ///
 /// # Errors
-/// If the chain's name or the target of a block cannot be used, or iptables is not installed.
-pub fn rehearse(config: &FirewallConfig, scope: Scope) -> Result<Rehearsal, Error> {
-    let filter = Filter::new(config, scope)?;
-    let v6 = Family::new(Version::V6, config, &filter.scope).and_then(|family| family.rehearse());
+/// If iptables is not installed, or the traffic cannot be told to it.
+pub fn rehearse(config: &FirewallConfig, traffic: Traffic) -> Result<Rehearsal, Error> {
+    let filter = Filter::new(config, traffic, None)?;
+    let v6 = filter.new_chain(Family::V6).and_then(|chain| chain.rehearse());
     Ok(Rehearsal { v4: filter.v4.rehearse(), v6, tool: filter.tool })
 }
 
 impl Filter {
-    /// Checks the configuration and looks the programs up; touches no rule.
+    /// Looks the programs up; touches no rule. `set` is the name of the backend's kernel set for IPv4, if it uses sets.
     ///
     /// # Errors
-    /// If the chain's name or the target of a block cannot be used, or iptables is not installed. Without
-    /// ip6tables only IPv4 is guarded, which [`Filter::set_up`] tells in the log.
-    pub(super) fn new(config: &FirewallConfig, scope: Scope) -> Result<Filter, Error> {
-        rules::check_chain_name(&config.chain)?;
+    /// If iptables is not installed, or the traffic cannot be told to it. Without ip6tables only IPv4 is guarded, which
+    /// [`Filter::set_up`] tells in the log.
+    pub(super) fn new(config: &FirewallConfig, traffic: Traffic, set: Option<&str>) -> Result<Filter, Error> {
         let iptables = Program::find("iptables", config.iptables_path.as_deref())?;
         let tool = iptables.run(&["-V"], "")?.stdout.trim().to_owned();
-        let v4 = Family::new(Version::V4, config, &scope)?;
+        let set = set.map(str::to_owned);
+        let v4 = Chain::new(Family::V4, config, &traffic, set.clone())?;
         let v6 = Err(Error("not set up yet".to_owned()));
-        Ok(Filter { config: config.clone(), scope, tool, v4, v6 })
+        Ok(Filter { config: config.clone(), traffic, set, tool, v4, v6 })
     }
 
-    /// One that follows another configuration, for the IP versions that this one guards.
-    pub(super) fn successor(&self, config: &FirewallConfig, scope: Scope) -> Result<Filter, Error> {
-        let mut new = Filter::new(config, scope)?;
+    /// One that follows another configuration, for the address families that this one guards.
+    pub(super) fn successor(&self, config: &FirewallConfig, traffic: Traffic) -> Result<Filter, Error> {
+        let mut new = Filter::new(config, traffic, self.set.as_deref())?;
         if self.v6.is_ok() {
-            new.v6 = Family::new(Version::V6, &new.config, &new.scope);
+            new.v6 = new.new_chain(Family::V6);
         }
         Ok(new)
     }
 
-    /// Has `work` done for each IP version: to take over what stands in its chain, and to make it what it is to be.
+    fn new_chain(&self, family: Family) -> Result<Chain, Error> {
+        Chain::new(family, &self.config, &self.traffic, self.set.as_deref().map(|set| family.set_name(set)))
+    }
+
+    /// Has `work` done for each address family: to take over what stands in its chain, and to make it what it is to be.
     pub(super) fn set_up(
         &mut self,
-        mut work: impl FnMut(&mut Family, Vec<Source>) -> Result<Vec<Entry>, Error>,
-    ) -> Result<Vec<Entry>, Error> {
+        mut work: impl FnMut(&mut Chain, Body) -> Result<Vec<FoundBlock>, Error>,
+    ) -> Result<Vec<FoundBlock>, Error> {
         let before = self.v4.take_stock()?;
         let is_new = before.is_none();
         let mut found = work(&mut self.v4, before.unwrap_or_default())?;
         if is_new {
             log::info!("CHAIN => {} created", self.config.chain);
         }
-        self.v6 = Family::new(Version::V6, &self.config, &self.scope).and_then(|mut family| {
-            let before = family.take_stock()?.unwrap_or_default();
-            found.extend(work(&mut family, before)?);
-            Ok(family)
+        self.v6 = self.new_chain(Family::V6).and_then(|mut chain| {
+            let before = chain.take_stock()?.unwrap_or_default();
+            found.extend(work(&mut chain, before)?);
+            Ok(chain)
         });
         if let Err(error) = &self.v6 {
             log::warn!("attackers on IPv6 cannot be blocked: {error}");
@@ -138,87 +103,60 @@ impl Filter {
         Ok(found)
     }
 
-    /// What of a change is to be done: each entry once, an addition rather than a removal, nothing removed that is
-    /// not there. And what of it cannot be done at all.
-    pub(super) fn settle(&self, book: &Book, change: &Change) -> (Change, Vec<Refused>) {
-        let (mut settled, mut refused) = (Change::default(), Vec::new());
-        let mut seen = HashSet::new();
-        for (net, end) in change.add.iter().map(|(net, end)| (net.trunc(), *end)) {
-            let why = match (&self.v6, net) {
-                _ if net.prefix_len() == 0 => "a block of all addresses would leave nobody to serve".to_owned(),
-                (Err(error), IpNet::V6(_)) => error.to_string(),
-                _ => {
-                    if seen.insert(net) {
-                        settled.add.push((net, end));
-                    }
-                    continue;
-                }
-            };
-            refused.push(Refused { net, why });
-        }
-        for net in change.remove.iter().map(IpNet::trunc) {
-            // Where there are no rules for IPv6, nothing is in force and nothing need be removed.
-            if self.guards(Version::of(&net)) && book.get(&net).is_some() && seen.insert(net) {
-                settled.remove.push(net);
-            }
-        }
-        (settled, refused)
-    }
-
-    /// The chain of this version, if there is one.
-    pub(super) fn family(&mut self, version: Version) -> Option<&mut Family> {
-        match version {
-            Version::V4 => Some(&mut self.v4),
-            Version::V6 => self.v6.as_mut().ok(),
+    /// The chain of this family, if there is one.
+    pub(super) fn chain(&mut self, family: Family) -> Option<&mut Chain> {
+        match family {
+            Family::V4 => Some(&mut self.v4),
+            Family::V6 => self.v6.as_mut().ok(),
         }
     }
 
     /// Starts a process ahead for the next change of rules.
     pub(super) fn prepare(&mut self) {
-        self.families().for_each(Family::prepare);
+        self.chains().for_each(Chain::prepare);
     }
 
-    /// Has `mend` done for each IP version and says what was not as it should be.
-    pub(super) fn verify(
-        &mut self,
-        mut mend: impl FnMut(&mut Family) -> Result<Vec<String>, Error>,
-    ) -> Result<Option<String>, Error> {
-        let v4 = mend(&mut self.v4);
-        let v6 = match &mut self.v6 {
-            Ok(family) => mend(family),
+    /// Has `look` done for each address family. What fails for one does not keep the other from being looked at.
+    pub(super) fn verify(&mut self, mut look: impl FnMut(&mut Chain) -> Verified) -> Verified {
+        let mut verified = look(&mut self.v4);
+        match &mut self.v6 {
+            Ok(chain) => verified.join(look(chain)),
             // IPv6 may be switched on, or ip6tables installed, at any time. That it still is not is no news.
-            Err(_) => Ok(match self.begin_v6(mend) {
-                Ok(()) => vec!["all rules (IPv6)".to_owned()],
-                Err(_) => Vec::new(),
-            }),
-        };
-        let mended = [v4?, v6?].concat();
-        Ok(if mended.is_empty() { None } else { Some(mended.join(", ")) })
+            Err(_) => {
+                if self.begin_v6(look).is_ok() {
+                    verified.mended.push("all rules (IPv6)".to_owned());
+                }
+            }
+        }
+        verified
     }
 
     /// Leads other traffic through the chain.
-    pub(super) fn set_scope(&mut self, scope: Scope) -> Result<(), Error> {
-        if scope == self.scope {
+    pub(super) fn set_traffic(&mut self, traffic: Traffic) -> Result<(), Error> {
+        if traffic == self.traffic {
             return Ok(());
         }
-        if let Err(error) = self.set_jumps(&scope) {
+        if let Err(error) = self.set_jumps(&traffic) {
             // One family may have changed already. If it cannot go back either, the next verify sees to it.
-            let old = self.scope.clone();
+            let old = self.traffic.clone();
             let _ = self.set_jumps(&old);
             return Err(error);
         }
-        self.scope = scope;
+        self.traffic = traffic;
         Ok(())
     }
 
     /// Removes jumps and chain of both.
     pub(super) fn tear_down(&mut self) -> Result<(), Error> {
-        all_done(self.families().map(Family::tear_down))
+        all_done(self.chains().map(Chain::tear_down))
     }
 
-    /// Whether there are rules for this version.
-    pub(super) fn guards(&self, version: Version) -> bool {
-        version == Version::V4 || self.v6.is_ok()
+    /// Why there are no rules for this family, if there are none.
+    pub(super) fn unguarded(&self, family: Family) -> Option<Error> {
+        match family {
+            Family::V4 => None,
+            Family::V6 => self.v6.as_ref().err().cloned(),
+        }
     }
 
     /// Program and chain, for [`Firewall::describe`]; what the backend adds stands between.
@@ -227,30 +165,34 @@ impl Filter {
         format!("{}{between}, chain {}{only}", self.tool, self.config.chain)
     }
 
-    fn begin_v6(&mut self, mut mend: impl FnMut(&mut Family) -> Result<Vec<String>, Error>) -> Result<(), Error> {
-        let mut family = Family::new(Version::V6, &self.config, &self.scope)?;
-        mend(&mut family)?;
-        self.v6 = Ok(family);
-        Ok(())
+    fn begin_v6(&mut self, mut look: impl FnMut(&mut Chain) -> Verified) -> Result<(), Error> {
+        let mut chain = self.new_chain(Family::V6)?;
+        match look(&mut chain).failed.pop() {
+            Some(error) => Err(error),
+            None => {
+                self.v6 = Ok(chain);
+                Ok(())
+            }
+        }
     }
 
-    fn families(&mut self) -> impl Iterator<Item = &mut Family> {
+    fn chains(&mut self) -> impl Iterator<Item = &mut Chain> {
         [Some(&mut self.v4), self.v6.as_mut().ok()].into_iter().flatten()
     }
 
-    fn set_jumps(&mut self, scope: &Scope) -> Result<(), Error> {
-        let jumps = rules::jumps(scope, self.config.interface.as_deref(), &self.config.chain)?;
-        self.families().try_for_each(|family| family.set_jumps(jumps.clone()))
+    fn set_jumps(&mut self, traffic: &Traffic) -> Result<(), Error> {
+        let jumps = words::jumps(traffic, self.config.interface.as_deref(), &self.config.chain)?;
+        self.chains().try_for_each(|chain| chain.set_jumps(jumps.clone()))
     }
 }
 
 /// Puts a backend of a changed configuration in the place of the old one. It does not know its jumps yet, so it
 /// makes them anew, and it finds its chain with another target.
 pub(super) fn succeed<F: Firewall>(old: &mut F, mut new: F, book: &Book, now: UnixTime) -> Result<(), Error> {
-    match new.verify(book, now) {
-        Ok(_) => *old = new,
-        Err(error) => {
-            old.verify(book, now)?;
+    match new.verify(book, now).failed.pop() {
+        None => *old = new,
+        Some(error) => {
+            old.verify(book, now);
             return Err(error);
         }
     }

@@ -1,4 +1,4 @@
-//! A kernel set for each IP version, which one rule of our chain looks up: what a packet costs does not grow with the
+//! A kernel set for each address family, which one rule of our chain looks up: what a packet costs does not grow with the
 //! number of blocks, and the kernel ends each by itself, also when nobody is left to do it.
 //!
 //! All changes go through `ipset restore -exist`, one process for both sets. That is no transaction: it hands over
@@ -16,18 +16,14 @@ use ipnet::IpNet;
 
 use self::set::Set;
 use self::tool::Tool;
-use super::filter::{Filter, Version, all_done, succeed};
+use super::change::{MAX_CULPRITS, Step, not_in_effect, settle};
+use super::family::Family;
+use super::filter::{Filter, all_done, succeed};
 use super::run::Failure;
-use super::{Change, Entry, Error, Firewall, Refused, Scope};
-use crate::config::FirewallConfig;
+use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified};
+use crate::config::{FirewallConfig, SET_TIMEOUT_MAX};
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
-
-/// Most seconds the kernel counts: 2^31 milliseconds, almost 25 days.
-const LONGEST: u64 = 2_147_483;
-
-/// How many refused lines are looked for one by one, before the kernel is asked what it holds.
-const MOST_CULPRITS: usize = 16;
 
 /// In between, verify counts entries and looks at each only if the number is wrong: with 60,000 that is 8 ms against
 /// 150.
@@ -43,31 +39,25 @@ pub struct Ipset {
     until_close_look: u32,
 }
 
+/// The sets of both families.
 #[derive(Debug)]
 struct Sets {
     v4: Set,
     v6: Set,
 }
 
-/// One line of a change.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Add(IpNet, UnixTime),
-    Remove(IpNet),
-}
-
 impl Ipset {
-    /// Checks the configuration and looks the programs up; touches no rule and no set.
+    /// Looks the programs up; touches no rule and no set.
     ///
     /// # Errors
-    /// If the chain's name or the target of a block cannot be used, or iptables or ipset is not installed.
-    pub fn new(config: &FirewallConfig, scope: Scope) -> Result<Ipset, Error> {
-        Ipset::with(Filter::new(config, scope)?, config)
+    /// If iptables or ipset is not installed, or the traffic cannot be told to iptables.
+    pub fn new(config: &FirewallConfig, traffic: Traffic) -> Result<Ipset, Error> {
+        Ipset::with(Filter::new(config, traffic, Some(&config.set_name))?, config)
     }
 
     fn with(filter: Filter, config: &FirewallConfig) -> Result<Ipset, Error> {
         let tool = Tool::find(config.ipset_path.as_deref())?;
-        let [v4, v6] = Version::BOTH.map(|version| Set::new(version, &config.set_name, config.maxelem));
+        let [v4, v6] = Family::BOTH.map(|family| Set::new(family, &config.set_name, config.maxelem));
         Ok(Ipset { filter, tool, sets: Sets { v4, v6 }, until_close_look: 0 })
     }
 
@@ -75,7 +65,7 @@ impl Ipset {
         let mut text = String::with_capacity(48 * steps.len());
         for step in steps {
             let net = step.net();
-            let name = &self.sets.get(Version::of(&net)).name;
+            let name = &self.sets.get(Family::of(&net)).name;
             let _ = match step {
                 Step::Add(_, end) => writeln!(text, "add {name} {net} timeout {}", timeout(*end, now)),
                 Step::Remove(_) => writeln!(text, "del {name} {net}"),
@@ -86,10 +76,9 @@ impl Ipset {
 
     /// Sees to it that what is added fits.
     fn make_room(&mut self, steps: &[Step]) {
-        for version in Version::BOTH {
-            let more = steps.iter().filter(|step| matches!(step, Step::Add(net, _) if Version::of(net) == version));
-            let more = more.count();
-            let set = self.sets.get_mut(version);
+        for family in Family::BOTH {
+            let more = steps.iter().filter(|step| !step.removes() && Family::of(&step.net()) == family).count();
+            let set = self.sets.get_mut(family);
             if more > 0 {
                 // It may still fit. If it does not, the kernel says so, and verify finds out more.
                 if let Err(error) = set.make_room(&self.tool, more) {
@@ -101,42 +90,40 @@ impl Ipset {
 
     /// After a failure: something was not as thought, or a line is a culprit. First makes sure of what stays and that
     /// there is room, then does what can be done.
-    fn apply_again(&mut self, book: &Book, mut steps: Vec<Step>, now: UnixTime) -> Vec<Refused> {
+    fn apply_again(&mut self, book: &Book, mut steps: Vec<Step>, now: UnixTime, applied: &mut Applied) {
         self.until_close_look = 0;
-        if let Err(error) = self.verify(book, now) {
-            return steps.iter().map(|step| step.refused(&error.0)).collect();
+        let verified = self.verify(book, now);
+        applied.mended.extend(verified.mended);
+        if let Some(error) = verified.failed.first() {
+            applied.refused.extend(steps.iter().map(|step| step.refused(&error.0)));
+            return;
         }
         self.make_room(&steps);
-        let mut refused = Vec::new();
+        let mut culprits = 0;
         while let Err(failure) = self.tool.run(&self.text(&steps, now)) {
             match failed_line(&failure).filter(|line| (1..=steps.len()).contains(line)) {
-                Some(line) if refused.len() < MOST_CULPRITS => {
-                    refused.push(steps.remove(line - 1).refused(&failure.to_string()));
+                Some(line) if culprits < MAX_CULPRITS => {
+                    culprits += 1;
+                    applied.refused.push(steps.remove(line - 1).refused(&failure.to_string()));
                 }
                 _ => {
-                    refused.extend(self.not_in_effect(&steps, &failure));
+                    applied.refused.extend(self.not_in_effect(&steps, &failure));
                     break;
                 }
             }
         }
-        refused
     }
 
     /// What the kernel does not show.
     fn not_in_effect(&self, steps: &[Step], failure: &Failure) -> Vec<Refused> {
-        let why = failure.to_string();
         let mut held = HashSet::new();
-        for set in [&self.sets.v4, &self.sets.v6] {
-            if steps.iter().any(|step| self.sets.get(Version::of(&step.net())).name == set.name) {
+        for family in Family::BOTH {
+            if steps.iter().any(|step| Family::of(&step.net()) == family) {
                 // A set that cannot be read is as good as none.
-                held.extend(set::blocked(self.tool.entries(&set.name).unwrap_or_default()));
+                held.extend(set::blocked(self.tool.entries(&self.sets.get(family).name).unwrap_or_default()));
             }
         }
-        let failed = steps.iter().filter(|step| match step {
-            Step::Add(net, _) => !held.contains(net),
-            Step::Remove(net) => held.contains(net),
-        });
-        failed.map(|step| step.refused(&why)).collect()
+        not_in_effect(steps, Some(&held), &failure.to_string())
     }
 
     /// Empties a set that cannot be destroyed, so that at least it blocks nobody.
@@ -149,31 +136,28 @@ impl Ipset {
 }
 
 impl Firewall for Ipset {
-    fn set_up(&mut self, _now: UnixTime) -> Result<Vec<Entry>, Error> {
+    fn set_up(&mut self, _now: UnixTime) -> Result<Vec<FoundBlock>, Error> {
         let Ipset { filter, tool, sets, .. } = self;
-        filter.set_up(|family, found| sets.get_mut(family.version()).set_up(tool, family, &found))
+        filter.set_up(|chain, found| sets.get_mut(chain.family()).set_up(tool, chain, &found))
     }
 
-    fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Vec<Refused> {
-        let (change, mut refused) = self.filter.settle(book, change);
-        // Removals first: they make room.
-        let removals = change.remove.into_iter().map(Step::Remove);
-        let steps: Vec<Step> = removals.chain(change.add.into_iter().map(|(net, end)| Step::Add(net, end))).collect();
+    fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Applied {
+        // Removals come first, so they make room.
+        let (steps, refused) = settle(book, change, |family| self.filter.unguarded(family));
+        let mut applied = Applied { refused, mended: Vec::new() };
         if steps.is_empty() {
-            return refused;
+            return applied;
         }
         self.make_room(&steps);
-        for step in &steps {
-            if let Step::Add(net, _) = step {
-                self.sets.get_mut(Version::of(net)).expect(1);
-            }
+        for step in steps.iter().filter(|step| !step.removes()) {
+            self.sets.get_mut(Family::of(&step.net())).expect(1);
         }
         match self.tool.change(&self.text(&steps, now)) {
             Ok(()) => {}
-            Err(failure) if failure.timed_out() => refused.extend(self.not_in_effect(&steps, &failure)),
-            Err(_) => refused.extend(self.apply_again(book, steps, now)),
+            Err(failure) if failure.timed_out() => applied.refused.extend(self.not_in_effect(&steps, &failure)),
+            Err(_) => self.apply_again(book, steps, now, &mut applied),
         }
-        refused
+        applied
     }
 
     fn capacity(&self) -> usize {
@@ -184,42 +168,44 @@ impl Firewall for Ipset {
         self.tool.prepare();
     }
 
-    fn verify(&mut self, book: &Book, now: UnixTime) -> Result<Option<String>, Error> {
+    fn verify(&mut self, book: &Book, now: UnixTime) -> Verified {
         let Ipset { filter, tool, sets, until_close_look } = self;
-        let headers = tool.headers()?;
-        let ours =
-            || Version::BOTH.into_iter().filter(|version| filter.guards(*version)).map(|version| sets.get(version));
-        let others: usize = ours().map(|set| set.others).sum();
+        let headers = match tool.headers() {
+            Ok(headers) => headers,
+            Err(error) => return Verified::failed(error),
+        };
+        let guarded = Family::BOTH.into_iter().filter(|family| filter.unguarded(*family).is_none());
+        let ours: Vec<&Set> = guarded.map(|family| sets.get(family)).collect();
+        let others: usize = ours.iter().map(|set| set.others).sum();
         // None if this ipset is too old to count.
         let entries: Option<usize> =
-            ours().map(|set| headers.get(&set.name).map_or(Some(0), |header| header.entries)).sum();
+            ours.iter().map(|set| headers.get(&set.name).map_or(Some(0), |header| header.entries)).sum();
         let closely = *until_close_look == 0 || entries != Some(book.len() + others);
         *until_close_look = if closely { CLOSE_LOOK_EVERY } else { *until_close_look } - 1;
-        filter.verify(|family| {
-            let set = sets.get_mut(family.version());
-            let mut faults = match headers.get(&set.name) {
-                Some(header) if set.is_sound(header) && !closely => {
-                    set.note(header);
-                    Vec::new()
-                }
-                header => set.mend(tool, family, header, book, now)?,
-            };
-            faults.extend(family.mend(&set.body())?);
-            Ok(faults)
+        filter.verify(|chain| {
+            let set = sets.get_mut(chain.family());
+            let header = headers.get(&set.name);
+            set.verify(tool, chain, header, closely, book, now)
         })
     }
 
-    fn set_scope(&mut self, scope: Scope) -> Result<(), Error> {
-        self.filter.set_scope(scope)
+    fn set_traffic(&mut self, traffic: Traffic) -> Result<(), Error> {
+        self.filter.set_traffic(traffic)
     }
 
-    fn reconfigure(&mut self, config: &FirewallConfig, scope: Scope, book: &Book, now: UnixTime) -> Result<(), Error> {
-        let new = Ipset::with(self.filter.successor(config, scope)?, config)?;
+    fn reconfigure(
+        &mut self,
+        config: &FirewallConfig,
+        traffic: Traffic,
+        book: &Book,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let new = Ipset::with(self.filter.successor(config, traffic)?, config)?;
         succeed(self, new, book, now)
     }
 
     fn packets(&mut self, net: &IpNet) -> Option<u64> {
-        let held = self.tool.entries(&self.sets.get(Version::of(net)).name).ok()?;
+        let held = self.tool.entries(&self.sets.get(Family::of(net)).name).ok()?;
         let (packets, _) = held.into_iter().find(|held| held.net == *net)?.counted?;
         Some(packets)
     }
@@ -233,42 +219,30 @@ impl Firewall for Ipset {
 
     fn describe(&self) -> String {
         let Sets { v4, v6 } = &self.sets;
-        let v6 = if self.filter.guards(Version::V6) { format!(" and {}", v6.name) } else { String::new() };
+        let v6 = if self.filter.unguarded(Family::V6).is_none() { format!(" and {}", v6.name) } else { String::new() };
         self.filter.describe(&format!(", {}, set {}{v6}", self.tool.version, v4.name))
     }
 }
 
 impl Sets {
-    fn get(&self, version: Version) -> &Set {
-        match version {
-            Version::V4 => &self.v4,
-            Version::V6 => &self.v6,
+    fn get(&self, family: Family) -> &Set {
+        match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
         }
     }
 
-    fn get_mut(&mut self, version: Version) -> &mut Set {
-        match version {
-            Version::V4 => &mut self.v4,
-            Version::V6 => &mut self.v6,
+    fn get_mut(&mut self, family: Family) -> &mut Set {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
         }
-    }
-}
-
-impl Step {
-    fn net(self) -> IpNet {
-        match self {
-            Step::Add(net, _) | Step::Remove(net) => net,
-        }
-    }
-
-    fn refused(self, why: &str) -> Refused {
-        Refused { net: self.net(), why: why.to_owned() }
     }
 }
 
 /// Seconds until `end`, as far as the kernel counts; it takes 0 for never. What ends later is renewed by verify.
 fn timeout(end: UnixTime, now: UnixTime) -> u64 {
-    end.since(now).clamp(1, LONGEST)
+    end.since(now).clamp(1, SET_TIMEOUT_MAX)
 }
 
 /// The number of the line at which ipset stopped: `ipset v7.17: Error in line 6: ...`.

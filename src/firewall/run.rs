@@ -2,6 +2,9 @@
 //!
 //! INVARIANT: no process outlives the value that stands for it; nothing waits for one longer than a deadline.
 
+pub mod spare;
+
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,24 +23,6 @@ use crate::model::clock::Clock;
 /// A program that was found, and that is always started by its full path.
 #[derive(Clone, Debug)]
 pub struct Program(PathBuf);
-
-/// A program that reads its work from standard input, one process of it kept started ahead: then a piece of work
-/// costs the work alone and not the start.
-///
-/// Only for programs that read nothing else before the first line of their input, and either act on nothing before
-/// the last, or are told only what may be told again without effect: where one dies in the middle, the next one is
-/// given the whole.
-///
-/// `iptables-restore` is of the first kind, legacy and nft (1.8.9, traced): it takes the xtables lock when it meets
-/// the table's name (legacy) or no lock at all (nft), and reads the kernel's rules only then or at COMMIT.
-/// `ipset restore -exist` that adds and removes entries is of the second (7.17): it acts on lines as they come, some
-/// at a time. Neither holds anybody up while it waits, nor goes stale.
-#[derive(Debug)]
-pub struct Spare {
-    program: Program,
-    args: Vec<String>,
-    waiting: Option<Running>,
-}
 
 /// What a program printed that ended with success.
 #[derive(Clone, Debug)]
@@ -70,17 +55,39 @@ enum Cause {
 
 const USUAL_FOLDERS: [&str; 6] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
-/// Longest a program may take. A restore of 50,000 rules takes 0.6 s; the rest is waiting for the xtables lock.
+/// At most this long may a program take. A restore of 50,000 rules takes 0.6 s; the rest is waiting for the xtables lock.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Most that is read of standard output, in bytes: some 300,000 entries of a set, or rules of a chain, as text.
+/// At most this many bytes are read of standard output: some 300,000 entries of a set, or rules of a chain, as text.
 const MOST_OUTPUT: usize = 64 << 20;
 
-/// Most that is kept of standard error, in bytes; the rest is read and dropped.
+/// At most this many bytes are kept of standard error; the rest is read and dropped.
 const MOST_COMPLAINT: usize = 4096;
 
-/// What a pipe that can be written to takes without blocking (PIPE_BUF).
+/// A pipe that can be written to takes this many bytes at once (PIPE_BUF).
 const PIECE: usize = 4096;
+
+thread_local! {
+    /// When the work that this thread does `within` a limit must be over.
+    static OVER: RefCell<Option<(Clock, Duration)>> = const { RefCell::new(None) };
+}
+
+/// Gives all programs that this thread runs during `work` this long, together: one that hangs leaves less to the next.
+/// Whoever has to answer within a time, such as to a watchdog, can then say how long several of them take.
+pub fn within<T>(limit: Duration, work: impl FnOnce() -> T) -> T {
+    OVER.set(Some((Clock::start(), limit)));
+    let done = work();
+    OVER.set(None);
+    done
+}
+
+/// How long a program may take that is started now.
+fn patience() -> Duration {
+    OVER.with_borrow(|over| match over {
+        Some((clock, limit)) => limit.saturating_sub(clock.now().monotonic).min(DEADLINE),
+        None => DEADLINE,
+    })
+}
 
 impl Program {
     /// Looks `name` up in `folder`, then in the usual ones.
@@ -103,9 +110,9 @@ impl Program {
     ///
     /// # Errors
     /// If it cannot be started, ends with another status than 0, prints more than anybody would read, or takes
-    /// longer than 30 s.
+    /// longer than 30 s, or than [`within`] leaves it.
     pub fn run(&self, args: &[&str], input: &str) -> Result<Output, Failure> {
-        self.start(args)?.finish(input, DEADLINE)
+        self.start(args)?.finish(input)
     }
 
     fn start<S: AsRef<str>>(&self, args: &[S]) -> Result<Running, Failure> {
@@ -133,42 +140,6 @@ impl Program {
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
-    }
-}
-
-impl Spare {
-    /// Starts nothing yet.
-    pub fn new(program: Program, args: &[&str]) -> Spare {
-        Spare { program, args: args.iter().map(ToString::to_string).collect(), waiting: None }
-    }
-
-    /// The program.
-    pub fn program(&self) -> &Program {
-        &self.program
-    }
-
-    /// Starts a process ahead, unless one is waiting. For the moments when nobody waits for us.
-    pub fn prepare(&mut self) {
-        if self.waiting.as_mut().is_none_or(Running::has_ended) {
-            // A start that fails is reported by the next `feed`, which tries again.
-            self.waiting = self.program.start(&self.args).ok();
-        }
-    }
-
-    /// Has `text` done by the waiting process, or by a fresh one where there is none or it died waiting.
-    ///
-    /// # Errors
-    /// As [`Program::run`]; see [`Failure::is_verdict`] for what is then known.
-    pub fn feed(&mut self, text: &str) -> Result<(), Failure> {
-        if let Some(waiting) = self.waiting.take() {
-            match waiting.finish(text, DEADLINE) {
-                Ok(_) => return Ok(()),
-                // The last line never reached it, so doing it again is safe.
-                Err(failure) if !failure.fed && !failure.timed_out() => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        self.program.start(&self.args)?.finish(text, DEADLINE).map(drop)
     }
 }
 
@@ -212,7 +183,10 @@ impl fmt::Display for Cause {
             Cause::Unread => write!(f, "ended without having read its input"),
             Cause::Pipe(error) => write!(f, "could not be spoken with: {error}"),
             Cause::TooMuch => write!(f, "printed more than {MOST_OUTPUT} bytes"),
-            Cause::Hung(limit) => write!(f, "gave no answer within {} s and was killed", limit.as_secs_f32()),
+            Cause::Hung(Duration::ZERO) => {
+                f.write_str("was killed: no time was left for it, because those before it took so long")
+            }
+            Cause::Hung(limit) => write!(f, "gave no answer within {:.1} s and was killed", limit.as_secs_f32()),
         }
     }
 }
@@ -229,7 +203,8 @@ impl Running {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    fn finish(mut self, input: &str, limit: Duration) -> Result<Output, Failure> {
+    fn finish(mut self, input: &str) -> Result<Output, Failure> {
+        let limit = patience();
         let mut rest = input.as_bytes();
         let ended = self.converse(&mut rest, limit);
         let fed = rest.is_empty();
@@ -366,11 +341,6 @@ mod tests {
         Program::find("sh", Some(Path::new("/bin"))).unwrap()
     }
 
-    /// The script of a program that, like iptables-restore, acts on its last line.
-    fn spare(script: &str) -> Spare {
-        Spare::new(shell(), &["-c", script])
-    }
-
     #[test]
     fn a_program_that_is_nowhere_is_named_with_the_folders_searched() {
         let error = Program::find("no-such-program", Some(Path::new("/nowhere"))).unwrap_err();
@@ -414,10 +384,19 @@ mod tests {
     fn a_program_that_hangs_is_killed_at_the_deadline() {
         for script in ["exec sleep 600", "exec sleep 600 >&- 2>&-", "cat >/dev/null; exec sleep 600"] {
             let running = shell().start(&["-c", script]).unwrap();
-            let failure = running.finish("text\n", Duration::from_millis(100)).unwrap_err();
+            let failure = within(Duration::from_millis(100), || running.finish("text\n")).unwrap_err();
             assert!(failure.timed_out() && !failure.is_verdict(), "{failure}");
             assert!(failure.to_string().ends_with("gave no answer within 0.1 s and was killed"), "{failure}");
         }
+    }
+
+    #[test]
+    fn programs_that_hang_one_after_the_other_share_one_limit() {
+        let hang = || shell().run(&["-c", "exec sleep 600"], "").unwrap_err();
+        let (first, second) = within(Duration::from_millis(100), || (hang(), hang()));
+        assert!(first.timed_out() && second.timed_out(), "{first}, {second}");
+        assert!(second.to_string().contains("no time was left"), "{second}");
+        assert!(shell().run(&["-c", "exit 0"], "").is_ok());
     }
 
     #[test]
@@ -433,59 +412,5 @@ mod tests {
         let names: Vec<&str> = output.stdout.lines().filter_map(|line| line.split('=').next()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
         assert!(names.contains(&"PATH") && names.contains(&"LC_ALL"), "{names:?}");
-    }
-
-    #[test]
-    fn a_spare_does_the_work_and_another_takes_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("log");
-        let mut spare = spare(&format!("read -r line; echo \"$$ $line\" >>{}", file.display()));
-        for word in ["one", "two"] {
-            spare.prepare();
-            let pid = spare.waiting.as_ref().unwrap().child.id();
-            spare.feed(&format!("{word}\n")).unwrap();
-            let log = std::fs::read_to_string(&file).unwrap();
-            assert_eq!(log.lines().last().unwrap(), format!("{pid} {word}"));
-        }
-    }
-
-    #[test]
-    fn without_a_spare_a_fresh_process_does_the_work() {
-        assert!(spare("read -r line; test \"$line\" = word").feed("word\n").is_ok());
-    }
-
-    #[test]
-    fn a_spare_that_died_waiting_is_replaced_and_nothing_is_lost() {
-        let mut spare = spare("read -r line; test \"$line\" = word");
-        spare.prepare();
-        let waiting = spare.waiting.as_mut().unwrap();
-        waiting.child.kill().unwrap();
-        waiting.child.wait().unwrap();
-        spare.feed("word\n").unwrap();
-        spare.prepare();
-        spare.waiting.as_mut().unwrap().child.kill().unwrap();
-        while !spare.waiting.as_mut().unwrap().has_ended() {
-            thread::yield_now();
-        }
-        spare.prepare();
-        assert!(!spare.waiting.as_mut().unwrap().has_ended());
-    }
-
-    #[test]
-    fn a_spare_killed_after_its_work_was_sent_leaves_the_outcome_open() {
-        let mut spare = spare("read -r line; kill -9 $$");
-        spare.prepare();
-        let failure = spare.feed("word\n").unwrap_err();
-        assert!(!failure.is_verdict() && !failure.timed_out(), "{failure}");
-    }
-
-    #[test]
-    fn a_dropped_spare_leaves_no_process() {
-        let mut spare = spare("read -r line");
-        spare.prepare();
-        let folder = PathBuf::from(format!("/proc/{}", spare.waiting.as_ref().unwrap().child.id()));
-        assert!(folder.exists());
-        drop(spare);
-        assert!(!folder.exists());
     }
 }

@@ -7,19 +7,19 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::config::ScopeConfig;
-use crate::firewall::Scope;
+use crate::firewall::Traffic;
 use crate::model::block::Port;
 use crate::model::security::{Endpoint, Transport};
 
 /// SIP, and SIP over TLS.
 pub const SIP: RangeInclusive<u16> = 5060..=5061;
 
-/// Most ports learned. Asterisk listens on a handful; every one costs a comparison for each packet.
+/// At most 16 ports are learned. Asterisk listens on a handful; every one costs a comparison for each packet.
 const MAX_LEARNED: usize = 16;
 
-/// The traffic that is led through the chain, and that which should be.
+/// `iptables.scope`: the traffic that is led through the chain, and that which should be.
 #[derive(Debug)]
-pub struct Covered {
+pub struct Scope {
     config: ScopeConfig,
     learned: Vec<Port>,
     /// How many of the learned ports the firewall was told of, and how many the journal.
@@ -29,14 +29,14 @@ pub struct Covered {
     refused: bool,
 }
 
-impl Covered {
+impl Scope {
     /// What the configuration says, and the ports an earlier process learned.
-    pub fn new(config: ScopeConfig, learned: impl IntoIterator<Item = Port>) -> Covered {
-        let mut covered = Covered { config, learned: Vec::new(), asked: 0, written: 0, refused: false };
-        learned.into_iter().for_each(|port| covered.add(port));
-        covered.asked = covered.learned.len();
-        covered.written = covered.learned.len();
-        covered
+    pub fn new(config: ScopeConfig, learned: impl IntoIterator<Item = Port>) -> Scope {
+        let mut scope = Scope { config, learned: Vec::new(), asked: 0, written: 0, refused: false };
+        learned.into_iter().for_each(|port| scope.add(port));
+        scope.asked = scope.learned.len();
+        scope.written = scope.learned.len();
+        scope
     }
 
     /// An attack came in here. Only Asterisk writes this address into an event.
@@ -49,11 +49,11 @@ impl Covered {
         self.config == ScopeConfig::Auto && port_of(local).is_some_and(|port| self.is_new(port))
     }
 
-    /// The scope, if it has grown since last asked.
-    pub fn newly_covered(&mut self) -> Option<Scope> {
+    /// The traffic, if there is more of it since last asked.
+    pub fn newly_covered(&mut self) -> Option<Traffic> {
         let grown = self.asked < self.learned.len() && self.config == ScopeConfig::Auto;
         self.asked = self.learned.len();
-        grown.then(|| self.scope())
+        grown.then(|| self.traffic())
     }
 
     /// The firewall did not take what was asked for last.
@@ -79,11 +79,11 @@ impl Covered {
         self.learned.iter().copied()
     }
 
-    /// The scope as it should be now.
-    pub fn scope(&self) -> Scope {
+    /// What is to be led through the chain now.
+    pub fn traffic(&self) -> Traffic {
         match &self.config {
-            ScopeConfig::All => Scope::All,
-            ScopeConfig::Match(words) => Scope::Match(words.clone()),
+            ScopeConfig::All => Traffic::All,
+            ScopeConfig::Match(words) => Traffic::Match(words.clone()),
             ScopeConfig::Auto => {
                 let udp = ranges(self.learned().filter_map(|port| match port {
                     Port::Udp(port) => Some(port),
@@ -93,7 +93,7 @@ impl Covered {
                     Port::Tcp(port) => Some(port),
                     Port::Udp(_) => None,
                 }));
-                Scope::Ports { udp, tcp }
+                Traffic::Ports { udp, tcp }
             }
         }
     }
@@ -117,16 +117,16 @@ impl Covered {
     }
 }
 
-impl fmt::Display for Covered {
+impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |ranges: &[(u16, u16)]| {
             let show = |(from, to): &(u16, u16)| if from == to { from.to_string() } else { format!("{from}-{to}") };
             ranges.iter().map(show).collect::<Vec<_>>().join(", ")
         };
-        match self.scope() {
-            Scope::All => f.write_str("all traffic"),
-            Scope::Match(words) => f.write_str(&words.join(" ")),
-            Scope::Ports { udp, tcp } => write!(f, "UDP {}; TCP {}", list(&udp), list(&tcp)),
+        match self.traffic() {
+            Traffic::All => f.write_str("all traffic"),
+            Traffic::Match(words) => f.write_str(&words.join(" ")),
+            Traffic::Ports { udp, tcp } => write!(f, "UDP {}; TCP {}", list(&udp), list(&tcp)),
         }
     }
 }
@@ -153,20 +153,20 @@ mod tests {
 
     #[test]
     fn attacked_ports_join_those_of_sip() {
-        let mut covered = Covered::new(ScopeConfig::Auto, []);
-        assert_eq!(covered.to_string(), "UDP 5060-5061; TCP 5060-5061");
+        let mut scope = Scope::new(ScopeConfig::Auto, []);
+        assert_eq!(scope.to_string(), "UDP 5060-5061; TCP 5060-5061");
         let endpoint = |transport, port| Endpoint { address: "192.0.2.1".parse().unwrap(), transport, port };
-        covered.learn(endpoint(Transport::Udp, 5062));
-        covered.learn(endpoint(Transport::Wss, 8089));
-        covered.learn(endpoint(Transport::Udp, 5060));
-        assert!(covered.newly_covered().is_some());
-        assert!(covered.newly_covered().is_none());
-        assert_eq!(covered.to_string(), "UDP 5060-5061, 5062; TCP 5060-5061, 8089");
+        scope.learn(endpoint(Transport::Udp, 5062));
+        scope.learn(endpoint(Transport::Wss, 8089));
+        scope.learn(endpoint(Transport::Udp, 5060));
+        assert!(scope.newly_covered().is_some());
+        assert!(scope.newly_covered().is_none());
+        assert_eq!(scope.to_string(), "UDP 5060-5061, 5062; TCP 5060-5061, 8089");
     }
 
     #[test]
     fn the_number_of_ports_is_bounded() {
-        let covered = Covered::new(ScopeConfig::Auto, (1000..2000).step_by(2).map(Port::Udp));
-        assert_eq!(covered.learned().count(), MAX_LEARNED);
+        let scope = Scope::new(ScopeConfig::Auto, (1000..2000).step_by(2).map(Port::Udp));
+        assert_eq!(scope.learned().count(), MAX_LEARNED);
     }
 }

@@ -95,7 +95,7 @@ impl Owner {
         self.give_up(&waiting, now);
         let mut plan = Plan::default();
         self.book.by_end().for_each(|(net, _)| plan.free(net, "Flush"));
-        let chain = self.config.firewall.chain.clone();
+        let chain = self.config.firewall.chain.to_string();
         match self.carry_out(plan, now).len() {
             0 => Reply::Flushed { chain },
             left => Reply::Failed(format!("{left} blocks are still in force: the kernel refused, see the log")),
@@ -138,7 +138,7 @@ impl Owner {
         }
         info!("RESTORE RULES => {} blocks from {}", blocks.len(), self.config.dump.display());
         problems.iter().for_each(|problem| warn!("RESTORE RULES => {}", escape(problem)));
-        Reply::Restored { chain: self.config.firewall.chain.clone(), blocks, problems }
+        Reply::Restored { chain: self.config.firewall.chain.to_string(), blocks, problems }
     }
 
     fn ping(&mut self, reply: &Sender<Reply>) -> Reply {

@@ -9,11 +9,12 @@ use log::{error, info, warn};
 use super::Owner;
 use super::gate::{Asked, Denied, Plan};
 use super::pending::{Attempt, Pending};
+use super::rhythm::Rhythm;
 use super::stats::Stats;
 use crate::config::Config;
 use crate::firewall::dry_run::DryRun;
-use crate::firewall::scope::Covered;
-use crate::firewall::{Entry, Error, Firewall, Scope};
+use crate::firewall::scope::Scope;
+use crate::firewall::{Error, Firewall, FoundBlock, Traffic};
 use crate::judge::{Evidence, Policy};
 use crate::logging::{Budget, LogHandle, Repeats};
 use crate::model::block::{Block, Reason};
@@ -27,7 +28,7 @@ use crate::state::journal::{Journal, Record, Recovered};
 use crate::system::daemon;
 
 /// Chooses and makes the firewall: the journal is read before it is known which traffic goes through it.
-pub type MakeFirewall = Box<dyn FnOnce(&Config, Scope) -> Result<Box<dyn Firewall>, Error>>;
+pub type MakeFirewall = Box<dyn FnOnce(&Config, Traffic) -> Result<Box<dyn Firewall>, Error>>;
 
 /// What the owner is made of.
 pub struct Parts {
@@ -66,9 +67,9 @@ impl Owner {
         info!("SipBan Start");
         let (journal, recovered) = journal.map_or((None, Recovered::default()), |(j, r)| (Some(j), r));
         recovered.problems.iter().for_each(|problem| warn!("JOURNAL => {problem}"));
-        let covered = Covered::new(config.firewall.scope.clone(), recovered.ports);
+        let covered = Scope::new(config.firewall.scope.clone(), recovered.ports);
         let mut owner = Owner {
-            firewall: firewall(&config, covered.scope())?,
+            firewall: firewall(&config, covered.traffic())?,
             book: Book::default(),
             pending: Pending::default(),
             evidence: Evidence::default(),
@@ -83,7 +84,7 @@ impl Owner {
             spared: Repeats::default(),
             lines: Budget::default(),
             in_step: now,
-            next_verify: now.monotonic,
+            rhythm: Rhythm::new(now.monotonic),
             tidied: now,
             started: now,
             config,
@@ -103,7 +104,7 @@ impl Owner {
     }
 
     /// Adopts what the kernel holds, adds what only the journal has, drops what is over or does not pass the gate.
-    fn reconcile(&mut self, in_force: &[Entry], recovered: Vec<(IpNet, Block)>, now: Now) {
+    fn reconcile(&mut self, in_force: &[FoundBlock], recovered: Vec<(IpNet, Block)>, now: Now) {
         let mut wanted: HashMap<IpNet, Block> =
             recovered.into_iter().map(|(net, block)| (net, within_reason(block, now))).collect();
         let mut plan = Plan::default();
@@ -138,7 +139,7 @@ impl Owner {
 
     /// Brings the kernel to what was found out; tells of whom it frees, the rest was told before.
     fn adopt(&mut self, plan: &Plan, mut gone: Vec<Record>, now: Now) {
-        let refusals = self.firewall.apply(&self.book, &plan.change(), now.wall);
+        let refusals = self.apply(&plan.change(), now);
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
         self.tell_refused(&refusals, now);
         for (net, why) in plan.frees() {
@@ -209,9 +210,9 @@ impl Owner {
         }
         self.covered.reconfigure(new.firewall.scope.clone());
         let old = std::mem::replace(&mut self.config, new);
-        let target = |config: &Config| (config.firewall.rule.clone(), config.firewall.interface.clone());
+        let target = |config: &Config| (config.firewall.target, config.firewall.interface.clone());
         if target(&old) != target(&self.config) || old.firewall.scope != self.config.firewall.scope {
-            let scope = self.covered.scope();
+            let scope = self.covered.traffic();
             if let Err(why) = self.firewall.reconfigure(&self.config.firewall, scope, &self.book, now.wall) {
                 error!("ERROR => {why}; the old rules stay in force");
                 // So that the next reload finds what is still to be done.

@@ -20,7 +20,7 @@ use super::*;
 use crate::config::FirewallConfig;
 use crate::console::request::Request;
 use crate::firewall::dry_run::DryRun;
-use crate::firewall::{Change, Entry, Error, Refused, Scope};
+use crate::firewall::{Applied, Change, Error, FoundBlock, Traffic, Verified};
 use crate::logging::{self, Target};
 use crate::model::block::Reason;
 use crate::model::clock::{Recorded, UnixTime};
@@ -88,7 +88,7 @@ struct Kernel(Arc<Mutex<DryRun>>, Arc<Mutex<Lead>>);
 /// What it was told to lead through the chain last, and whether it takes that.
 #[derive(Default)]
 struct Lead {
-    scope: Option<Scope>,
+    scope: Option<Traffic>,
     refuses: bool,
 }
 
@@ -99,22 +99,22 @@ impl Kernel {
 }
 
 impl Firewall for Kernel {
-    fn set_up(&mut self, now: UnixTime) -> Result<Vec<Entry>, Error> {
+    fn set_up(&mut self, now: UnixTime) -> Result<Vec<FoundBlock>, Error> {
         self.0.lock().unwrap().set_up(now)
     }
-    fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Vec<Refused> {
+    fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Applied {
         self.0.lock().unwrap().apply(book, change, now)
     }
     fn capacity(&self) -> usize {
         100
     }
-    fn verify(&mut self, book: &Book, now: UnixTime) -> Result<Option<String>, Error> {
+    fn verify(&mut self, book: &Book, now: UnixTime) -> Verified {
         self.0.lock().unwrap().verify(book, now)
     }
-    fn set_scope(&mut self, scope: Scope) -> Result<(), Error> {
+    fn set_traffic(&mut self, scope: Traffic) -> Result<(), Error> {
         self.1.lock().unwrap().set(scope)
     }
-    fn reconfigure(&mut self, _: &FirewallConfig, scope: Scope, _: &Book, _: UnixTime) -> Result<(), Error> {
+    fn reconfigure(&mut self, _: &FirewallConfig, scope: Traffic, _: &Book, _: UnixTime) -> Result<(), Error> {
         self.1.lock().unwrap().set(scope)
     }
     fn packets(&mut self, _: &IpNet) -> Option<u64> {
@@ -129,7 +129,7 @@ impl Firewall for Kernel {
 }
 
 impl Lead {
-    fn set(&mut self, scope: Scope) -> Result<(), Error> {
+    fn set(&mut self, scope: Traffic) -> Result<(), Error> {
         if self.refuses {
             return Err(Error("a test".into()));
         }
@@ -174,6 +174,6 @@ fn ask(owner: &mut Owner, request: Request) -> Reply {
     replies.try_recv().unwrap()
 }
 
-fn udp(ports: &[(u16, u16)]) -> Option<Scope> {
-    Some(Scope::Ports { udp: ports.into(), tcp: vec![(5060, 5061)] })
+fn udp(ports: &[(u16, u16)]) -> Option<Traffic> {
+    Some(Traffic::Ports { udp: ports.into(), tcp: vec![(5060, 5061)] })
 }

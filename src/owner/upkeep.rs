@@ -10,7 +10,8 @@ use super::pending::{Attempt, Pending};
 use super::{Owner, passed};
 use crate::config::OnStop;
 use crate::event::AmiState;
-use crate::firewall::scope::Covered;
+use crate::firewall::Refused;
+use crate::firewall::scope::Scope;
 use crate::judge::{Evidence, overdue};
 use crate::logging::escape;
 use crate::model::block::Block;
@@ -20,10 +21,6 @@ use crate::system::daemon;
 
 /// Seconds between two looks at what is too old to keep.
 const TIDY: u64 = 30;
-
-/// To list a chain of 60,000 rules takes nft a second, in which no attacker is blocked: no more than one part in so many
-/// of the time is spent on it.
-const VERIFY_SHARE: u32 = 50;
 
 /// A wall clock that is this many seconds ahead or behind of where it should be was set. It is read in whole seconds, so
 /// that it may seem to be one ahead.
@@ -40,9 +37,8 @@ impl Owner {
             self.consider(verdict, now, plan);
         }
         self.try_again(now, plan);
-        if now.monotonic >= self.next_verify {
+        if self.rhythm.until_next(now.monotonic).is_zero() {
             self.covered.ask_again();
-            self.verify(now);
         }
         if passed(self.tidied, now) >= TIDY {
             self.tidied = now;
@@ -89,18 +85,50 @@ impl Owner {
         self.write_journal(&records, now);
     }
 
-    fn verify(&mut self, now: Now) {
-        match self.firewall.verify(&self.book, now.wall) {
-            Ok(None) => self.stats.intact(now.wall),
-            Ok(Some(what)) => {
-                let gap = self.stats.repaired(now.wall, &what);
-                warn!("REPAIR => {what}, missing for {gap} s at most");
-            }
-            Err(why) => self.say_once(&format!("ERROR => {why}"), now, |text| error!("{text}")),
+    /// Sees whether the rules are still there, when it is time to.
+    pub(super) fn look_after_rules(&mut self, now: Now) {
+        if !self.rhythm.until_next(now.monotonic).is_zero() {
+            return;
         }
-        let took = self.clock.now().monotonic.saturating_sub(now.monotonic);
-        let pause = Duration::from_secs(self.config.firewall.verify).max(took * VERIFY_SHARE);
-        self.next_verify = now.monotonic + pause;
+        let verified = self.firewall.verify(&self.book, now.wall);
+        let (began, ended) = (now.monotonic, self.clock.now().monotonic);
+        let usual = Duration::from_secs(self.config.firewall.verify);
+        if !verified.failed.is_empty() {
+            self.rhythm.failed(ended, usual);
+        } else if !verified.mended.is_empty() {
+            self.rhythm.repaired(began, ended);
+        } else {
+            self.rhythm.sound(began, ended, usual);
+        }
+        if verified.is_sound() {
+            self.stats.intact(now.wall);
+        }
+        self.tell_repair(&verified.mended, now);
+        for why in &verified.failed {
+            self.say_once(&format!("ERROR => {why}"), now, |text| error!("{text}"));
+        }
+        self.lose(verified.lost, now);
+    }
+
+    /// Says what was found missing and was mended.
+    pub(super) fn tell_repair(&mut self, mended: &[String], now: Now) {
+        if !mended.is_empty() {
+            let what = mended.join(", ");
+            let gap = self.stats.repaired(now.wall, &what);
+            warn!("REPAIR => {what}, missing for {gap} s at most");
+        }
+    }
+
+    /// Blocks that were in force and are not: the book claims only what is. They are tried again.
+    fn lose(&mut self, lost: Vec<Refused>, now: Now) {
+        let Some(first) = lost.first() else { return };
+        let text = format!("ERROR => {} blocks are not in force, to be tried again: {}", lost.len(), first.why);
+        self.say_once(&text, now, |text| error!("{text}"));
+        for net in lost.iter().map(|lost| lost.net) {
+            if let Some(block) = self.book.remove(&net) {
+                self.try_later(net, Attempt::Block(block), now);
+            }
+        }
     }
 
     fn tend_journal(&mut self, now: Now) {
@@ -190,7 +218,7 @@ impl Owner {
 
 /// What the journal keeps beside the blocks in force: those that wait for the kernel to take them are not to be lost
 /// when it is written anew.
-fn others<'a>(evidence: &'a Evidence, covered: &'a Covered, pending: &'a Pending) -> impl Iterator<Item = Record> + 'a {
+fn others<'a>(evidence: &'a Evidence, covered: &'a Scope, pending: &'a Pending) -> impl Iterator<Item = Record> + 'a {
     let trust = evidence.trusted().map(|(address, at)| Record::Trust(address, at));
     let refused = pending.blocks().map(|(net, block)| Record::Block(net, block));
     trust.chain(covered.learned().map(Record::Port)).chain(refused)

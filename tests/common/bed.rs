@@ -3,16 +3,18 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::thread;
 
 use ipnet::IpNet;
 use sipban::config::{Backend, FirewallConfig, ScopeConfig};
 use sipban::firewall::ipset::Ipset;
 use sipban::firewall::iptables::Iptables;
-use sipban::firewall::{Change, Error, Firewall, Refused, Scope};
+use sipban::firewall::{Applied, Change, Error, Firewall, Refused, Traffic};
 use sipban::model::block::Block;
 use sipban::model::block::Reason;
 use sipban::model::book::Book;
 use sipban::model::clock::UnixTime;
+use sipban::model::target::Target;
 
 use crate::netns::{Netns, Variant, call};
 
@@ -67,8 +69,8 @@ impl Bed<'_> {
         let config = FirewallConfig {
             iptables_path: Some(folder.to_owned()),
             ipset_path: Some(folder.to_owned()),
-            chain: "sipban-udp".to_owned(),
-            rule: vec!["DROP".to_owned()],
+            chain: "sipban-udp".parse().unwrap(),
+            target: Target::Drop,
             scope: ScopeConfig::Auto,
             interface: None,
             backend,
@@ -95,16 +97,31 @@ impl Bed<'_> {
         add: &[IpNet],
         remove: &[IpNet],
     ) -> Vec<Refused> {
+        self.change_until(end, firewall, add, remove).refused
+    }
+
+    /// The same, with all that is told of it.
+    pub fn change(&mut self, firewall: &mut Box<dyn Firewall>, add: &[IpNet], remove: &[IpNet]) -> Applied {
+        self.change_until(NOW + 600, firewall, add, remove)
+    }
+
+    fn change_until(
+        &mut self,
+        end: UnixTime,
+        firewall: &mut Box<dyn Firewall>,
+        add: &[IpNet],
+        remove: &[IpNet],
+    ) -> Applied {
         let change = Change { add: add.iter().map(|net| (*net, end)).collect(), remove: remove.to_vec() };
-        let refused = firewall.apply(&self.book, &change, NOW);
-        let taken = |net: &&IpNet| !refused.iter().any(|refused| refused.net == **net);
+        let applied = firewall.apply(&self.book, &change, NOW);
+        let taken = |net: &&IpNet| !applied.refused.iter().any(|refused| refused.net == **net);
         for net in remove.iter().filter(taken) {
             self.book.remove(net);
         }
         for net in add.iter().filter(taken) {
             self.enter_in_book_until(end, *net);
         }
-        refused
+        applied
     }
 
     pub fn enter_in_book(&mut self, net: IpNet) {
@@ -150,6 +167,13 @@ impl Bed<'_> {
         call("ipset", &args.split(' ').collect::<Vec<_>>()).unwrap()
     }
 
+    /// Destroys all sets, which no rule looks up any more. nf_tables lets go of a set a moment after the rule has gone.
+    pub fn destroy_sets(&self) {
+        while call("ipset", &["destroy"]).is_err() {
+            thread::yield_now();
+        }
+    }
+
     /// The entries of a set with their remaining seconds, sorted.
     pub fn entries(&self, set: &str) -> Vec<(IpNet, u64)> {
         let text = self.ipset(&format!("save {set}"));
@@ -181,20 +205,30 @@ impl Bed<'_> {
         blocked
     }
 
+    #[track_caller]
     pub fn assert_verified(&self, firewall: &mut Box<dyn Firewall>) {
-        assert_eq!(firewall.verify(&self.book, NOW).unwrap(), None);
+        let verified = firewall.verify(&self.book, NOW);
+        assert!(verified.is_sound(), "{verified:?}");
+    }
+
+    /// What verify finds missing and mends, nothing else being wrong.
+    #[track_caller]
+    pub fn repaired(&self, firewall: &mut Box<dyn Firewall>) -> String {
+        let verified = firewall.verify(&self.book, NOW);
+        assert!(verified.failed.is_empty() && verified.lost.is_empty(), "{verified:?}");
+        verified.mended.join(", ")
     }
 }
 
-pub fn made(config: &FirewallConfig, scope: Scope) -> Result<Box<dyn Firewall>, Error> {
+pub fn made(config: &FirewallConfig, traffic: Traffic) -> Result<Box<dyn Firewall>, Error> {
     Ok(match config.backend {
-        Backend::Iptables => Box::new(Iptables::new(config, scope)?),
-        Backend::Ipset => Box::new(Ipset::new(config, scope)?),
+        Backend::Iptables => Box::new(Iptables::new(config, traffic)?),
+        Backend::Ipset => Box::new(Ipset::new(config, traffic)?),
     })
 }
 
-pub fn sip_ports() -> Scope {
-    Scope::Ports { udp: vec![(5060, 5061)], tcp: vec![(5060, 5061)] }
+pub fn sip_ports() -> Traffic {
+    Traffic::Ports { udp: vec![(5060, 5061)], tcp: vec![(5060, 5061)] }
 }
 
 pub fn net(text: &str) -> IpNet {

@@ -167,3 +167,41 @@ fn what_other_tools_do_to_the_rules_is_repaired_and_named_while_it_runs() {
         assert_eq!(lab.logged("REPAIR => "), repairs);
     });
 }
+
+#[test]
+fn rules_that_are_gone_when_an_attack_comes_are_back_at_once_and_that_is_said() {
+    for backend in ["iptables", "ipset"] {
+        each(|mut lab| {
+            lab.set("iptables.backend", backend);
+            // What is not seen because of the attack is not seen at all.
+            lab.set("iptables.verify", 86_400);
+            lab.start();
+            under_fire(&mut lab, |lab, arrived| {
+                for tool in ["iptables", "ip6tables"] {
+                    lab.tool(tool, "-F").unwrap();
+                    lab.tool(tool, "-X").unwrap();
+                }
+                lab.attack(ATTACKER);
+                lab.wait_for_log(&format!("BLOCK => {ATTACKER}"));
+                lab.wait_for_log("REPAIR => ");
+                let log = lab.log();
+                let repair = log.lines().find(|line| line.starts_with("REPAIR => ")).unwrap();
+                assert!(repair.contains("chain sipban-udp (IPv4)"), "{repair}");
+                let before = arrived.attacks();
+                assert_eq!(arrived.attacks(), before);
+            });
+        });
+    }
+}
+
+#[test]
+fn rules_that_another_program_undoes_without_end_are_back_more_often_than_verify_says() {
+    each(|mut lab| {
+        lab.start();
+        lab.attack_and_block(ATTACKER);
+        for strikes in 1..=20 {
+            lab.tool("iptables", "-F").unwrap();
+            lab.wait_for_log_times("REPAIR => ", strikes);
+        }
+    });
+}

@@ -6,7 +6,7 @@ use super::{Finding, Machine};
 use crate::config::{Backend, FirewallConfig};
 use crate::firewall::rehearse;
 use crate::firewall::run::Program;
-use crate::firewall::scope::Covered;
+use crate::firewall::scope::Scope;
 
 /// Numbers of capabilities, from capabilities(7).
 const CAP_NET_ADMIN: u32 = 12;
@@ -35,7 +35,7 @@ pub(super) fn rights(_: &Machine) -> Vec<Finding> {
 /// Whether the rules can be made that the configuration asks for.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let config = &machine.config.firewall;
-    let scope = Covered::new(config.scope.clone(), []).scope();
+    let scope = Scope::new(config.scope.clone(), []).traffic();
     let rehearsal = match rehearse(config, scope) {
         Ok(rehearsal) => rehearsal,
         Err(error) => {

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use super::listeners::Protocol;
 use super::{Finding, Machine};
 use crate::config::ScopeConfig;
-use crate::firewall::scope::{Covered, SIP};
+use crate::firewall::scope::{SIP, Scope};
 
 const WHAT: &str = "scope";
 
@@ -25,7 +25,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
         return Vec::new();
     }
     let config = &machine.config.firewall.scope;
-    let scope = Covered::new(config.clone(), []);
+    let scope = Scope::new(config.clone(), []);
     let ports = ports_of_sip(machine);
     if ports.is_empty() {
         let text = "no process named asterisk is seen to listen on a port of SIP";

@@ -1,23 +1,14 @@
 //! PURE: what `iptables-save -t filter` says of our chain and of the way to it.
 
 use std::collections::HashSet;
-use std::fmt;
 
-use ipnet::IpNet;
-
-/// Whose packets a rule of our chain is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::firewall) enum Source {
-    Net(IpNet),
-    /// All that are in this kernel set.
-    Set(String),
-}
+use crate::firewall::body::{Body, Origin};
 
 /// The part of the table `filter` that concerns us.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Listing {
     /// Our chain, if it is there.
-    pub chain: Option<Chain>,
+    pub chain: Option<Contents>,
     /// The rules of INPUT that jump to it, without the `-A INPUT`.
     pub jumps: Vec<String>,
     /// The rule of INPUT that lets traffic in before it comes to one of the jumps.
@@ -29,11 +20,11 @@ pub(super) struct Listing {
     pub references: Vec<String>,
 }
 
-/// Our chain.
+/// What stands in our chain.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Chain {
-    /// The blocks, each once, as listed.
-    pub blocks: Vec<Source>,
+pub(super) struct Contents {
+    /// The rules that belong there, each once, as listed.
+    pub body: Body,
     /// How many rules block what another rule blocks already.
     pub doubles: usize,
     /// How many blocks have another target than ours.
@@ -42,35 +33,6 @@ pub(super) struct Chain {
     pub strays: Vec<String>,
     /// Whether the last rule, and no other, is RETURN.
     pub returns_last: bool,
-}
-
-impl Source {
-    pub(in crate::firewall) fn net(&self) -> Option<IpNet> {
-        match self {
-            Source::Net(net) => Some(*net),
-            Source::Set(_) => None,
-        }
-    }
-
-    /// The source a rule begins with, and the rest of the rule.
-    fn of(rule: &str) -> Option<(Source, &str)> {
-        if let Some(rule) = rule.strip_prefix("-s ") {
-            let (net, rest) = rule.split_once(' ')?;
-            return Some((Source::Net(net.parse().ok()?), rest));
-        }
-        let (set, rest) = rule.strip_prefix("-m set --match-set ")?.split_once(" src ")?;
-        if set.contains(' ') { None } else { Some((Source::Set(set.to_owned()), rest)) }
-    }
-}
-
-impl fmt::Display for Source {
-    /// As it is listed.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Net(net) => write!(f, "-s {net}"),
-            Source::Set(name) => write!(f, "-m set --match-set {name} src"),
-        }
-    }
 }
 
 impl Listing {
@@ -110,8 +72,8 @@ impl Listing {
     }
 }
 
-impl Chain {
-    fn add(&mut self, rule: &str, target: &str, seen: &mut HashSet<Source>) {
+impl Contents {
+    fn add(&mut self, rule: &str, target: &str, seen: &mut HashSet<Origin>) {
         // A RETURN hides what stands behind it.
         if std::mem::take(&mut self.returns_last) {
             self.strays.push("-j RETURN".to_owned());
@@ -120,11 +82,11 @@ impl Chain {
             self.returns_last = true;
             return;
         }
-        match Source::of(rule) {
+        match origin(rule) {
             Some((source, to)) if to == target || to == "-j DROP" || to.starts_with("-j REJECT") => {
                 self.other_target += usize::from(to != target);
                 match seen.insert(source.clone()) {
-                    true => self.blocks.push(source),
+                    true => self.body.blocks.push(source),
                     false => self.doubles += 1,
                 }
             }
@@ -134,13 +96,23 @@ impl Chain {
 }
 
 /// Packets that the rule for `wanted` has dropped, of `iptables-save -c -t filter`.
-pub(super) fn packets(text: &str, chain: &str, wanted: &Source) -> Option<u64> {
+pub(super) fn packets(text: &str, chain: &str, wanted: &Origin) -> Option<u64> {
     let ours = format!("-A {chain} ");
     text.lines().map(str::trim_end).find_map(|line| {
         let (counters, rule) = line.strip_prefix('[')?.split_once("] ")?;
-        let (source, _) = Source::of(rule.strip_prefix(&ours)?)?;
+        let (source, _) = origin(rule.strip_prefix(&ours)?)?;
         if source == *wanted { counters.split(':').next()?.parse().ok() } else { None }
     })
+}
+
+/// The origin a rule begins with, and the rest of the rule.
+fn origin(rule: &str) -> Option<(Origin, &str)> {
+    if let Some(rule) = rule.strip_prefix("-s ") {
+        let (net, rest) = rule.split_once(' ')?;
+        return Some((Origin::Net(net.parse().ok()?), rest));
+    }
+    let (set, rest) = rule.strip_prefix("-m set --match-set ")?.split_once(" src ")?;
+    if set.contains(' ') { None } else { Some((Origin::Set(set.to_owned()), rest)) }
 }
 
 /// How and where a rule leads: `-j` or `-g`, and the target. A comment may hold such words too, in quotes.
@@ -182,17 +154,18 @@ fn words(rule: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firewall::filter::words;
 
     fn parse(rules: &str) -> Listing {
         let text = format!("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n{rules}COMMIT\n# Completed\n");
         Listing::parse(&text, "sipban-udp", "-j DROP", Some("sipban"))
     }
 
-    fn net(text: &str) -> Source {
-        Source::Net(text.parse().unwrap())
+    fn net(text: &str) -> Origin {
+        Origin::Net(text.parse().unwrap())
     }
 
-    fn nets(texts: &[&str]) -> Vec<Source> {
+    fn nets(texts: &[&str]) -> Vec<Origin> {
         texts.iter().map(|text| net(text)).collect()
     }
 
@@ -209,7 +182,7 @@ mod tests {
              -A sipban-udp -j RETURN\n",
         );
         let chain = listing.chain.unwrap();
-        assert_eq!(chain.blocks, nets(&["192.0.2.1/32", "198.51.100.0/24"]));
+        assert_eq!(chain.body.blocks, nets(&["192.0.2.1/32", "198.51.100.0/24"]));
         assert!(chain.returns_last && chain.strays.is_empty());
         assert_eq!((chain.doubles, chain.other_target), (0, 0));
         assert_eq!(listing.jumps, ["-p udp -m udp --dport 5060 -j sipban-udp"]);
@@ -225,7 +198,7 @@ mod tests {
              -A sipban-udp -s 192.0.2.4/32 -p udp -j DROP\n-A sipban-udp -j DROP\n",
         );
         let chain = chain.chain.unwrap();
-        assert_eq!(chain.blocks, nets(&["192.0.2.1/32", "192.0.2.2/32"]));
+        assert_eq!(chain.body.blocks, nets(&["192.0.2.1/32", "192.0.2.2/32"]));
         assert_eq!((chain.doubles, chain.other_target), (1, 1));
         let strays = ["-j RETURN", "! -s 192.0.2.3/32 -j DROP", "-s 192.0.2.4/32 -p udp -j DROP", "-j DROP"];
         assert_eq!(chain.strays, strays);
@@ -235,7 +208,7 @@ mod tests {
     #[test]
     fn ipv6_sources_are_read() {
         let chain = parse("-A sipban-udp -s 2001:db8::1/128 -j DROP\n-A sipban-udp -s 2001:db8:0:1::/64 -j DROP\n");
-        assert_eq!(chain.chain.unwrap().blocks, nets(&["2001:db8::1/128", "2001:db8:0:1::/64"]));
+        assert_eq!(chain.chain.unwrap().body.blocks, nets(&["2001:db8::1/128", "2001:db8:0:1::/64"]));
     }
 
     #[test]
@@ -275,8 +248,8 @@ mod tests {
     fn the_rule_of_a_set_is_read_as_it_is_written() {
         let listing = parse("-A sipban-udp -m set --match-set sipban src -j DROP\n-A sipban-udp -j RETURN\n");
         let chain = listing.chain.unwrap();
-        assert_eq!(chain.blocks, [Source::Set("sipban".to_owned())]);
-        assert_eq!(chain.blocks[0].to_string(), "-m set --match-set sipban src");
+        assert_eq!(chain.body.blocks, [Origin::Set("sipban".to_owned())]);
+        assert_eq!(words::origin(&chain.body.blocks[0]), "-m set --match-set sipban src");
         assert!(chain.returns_last && chain.strays.is_empty());
         let strays =
             ["-m set --match-set sipban dst -j DROP", "-m set --match-set a src -m set --match-set b src -j X"];

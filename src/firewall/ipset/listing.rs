@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::config::SET_TIMEOUT_MAX;
+
 /// What a set is like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Header {
@@ -25,7 +27,7 @@ pub(super) struct Header {
 
 /// An entry of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct SetEntry {
     pub net: IpNet,
     /// Seconds until the kernel ends it; `None`: never.
     pub remaining: Option<u64>,
@@ -56,8 +58,8 @@ pub(super) fn headers(text: &str) -> HashMap<String, Header> {
 }
 
 /// The entries of `ipset save NAME`.
-pub(super) fn entries(text: &str) -> Vec<Held> {
-    text.lines().filter_map(Held::parse).collect()
+pub(super) fn entries(text: &str) -> Vec<SetEntry> {
+    text.lines().filter_map(SetEntry::parse).collect()
 }
 
 impl Header {
@@ -75,12 +77,12 @@ impl Header {
     }
 }
 
-impl Held {
-    fn parse(line: &str) -> Option<Held> {
+impl SetEntry {
+    fn parse(line: &str) -> Option<SetEntry> {
         let mut words = line.strip_prefix("add ")?.split(' ').skip(1);
         let net = words.next()?;
         let net = net.parse().ok().or_else(|| net.parse::<IpAddr>().ok().map(IpNet::from))?;
-        let mut held = Held { net, remaining: None, exempt: false, counted: None };
+        let mut held = SetEntry { net, remaining: None, exempt: false, counted: None };
         while let Some(word) = words.next() {
             let mut number = || words.next()?.parse::<u64>().ok();
             match word {
@@ -97,10 +99,10 @@ impl Held {
     }
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for SetEntry {
     /// What follows `add NAME`. The kernel tells whole seconds that are left, and a copy must not end too early.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let timeout = self.remaining.map_or(0, |seconds| (seconds + 1).min(super::LONGEST));
+        let timeout = self.remaining.map_or(0, |seconds| (seconds + 1).min(SET_TIMEOUT_MAX));
         write!(f, "{} timeout {timeout}", self.net)?;
         if self.exempt {
             f.write_str(" nomatch")?;
@@ -143,7 +145,7 @@ mod tests {
                     add s 198.51.100.0/24 timeout 7 packets 3 bytes 99\nadd s 192.0.2.3 timeout 5 nomatch\n\
                     add s 2001:db8::/64 timeout 9 comment \"a timeout 1\"\nadd s nonsense\n";
         let entries = entries(text);
-        let lines: Vec<String> = entries.iter().map(Held::to_string).collect();
+        let lines: Vec<String> = entries.iter().map(SetEntry::to_string).collect();
         let expected = [
             "192.0.2.1/32 timeout 0",
             "192.0.2.2/32 timeout 0",

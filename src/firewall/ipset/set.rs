@@ -1,20 +1,23 @@
-//! The kernel set of one IP version.
+//! The kernel set of one address family.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use ipnet::IpNet;
 
-use super::listing::{Header, Held};
+use super::listing::{Header, SetEntry};
+use super::timeout;
 use super::tool::Tool;
-use super::{LONGEST, timeout};
-use crate::firewall::filter::{Family, Source, Version};
-use crate::firewall::{Entry, Error};
+use crate::config::SET_TIMEOUT_MAX;
+use crate::firewall::body::{Body, Faults, Origin};
+use crate::firewall::family::Family;
+use crate::firewall::filter::Chain;
+use crate::firewall::{Error, FoundBlock, Refused, Verified};
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
 
-/// Seconds by which the kernel may end an entry earlier or later than the book. Its seconds are whole ones, and the
-/// daemon may have been busy between reading the clock and writing the entry.
+/// At most this many seconds may the kernel end an entry earlier or later than the book. Its seconds are whole ones, and
+/// the daemon may have been busy between reading the clock and writing the entry.
 const SLACK: u64 = 5;
 
 /// A block longer than the kernel can count is renewed when the kernel has counted off this many seconds.
@@ -23,10 +26,10 @@ const RENEWAL: u64 = 86_400;
 /// Seconds after which an entry ends that was added by hand without a time: `ipset add sipban 192.0.2.1`.
 const BY_HAND: u64 = 86_400;
 
-/// The set of one IP version, as far as it is known without asking.
+/// The set of one address family, as far as it is known without asking.
 #[derive(Debug)]
 pub(super) struct Set {
-    version: Version,
+    family: Family,
     pub name: String,
     /// Where a set that replaces this one is made. At most 31 characters.
     draft: String,
@@ -40,15 +43,15 @@ pub(super) struct Set {
 }
 
 impl Set {
-    pub(super) fn new(version: Version, name: &str, least: u32) -> Set {
-        let draft = format!("{name:.29}~{}", if version == Version::V4 { 4 } else { 6 });
-        let name = version.set_name(name);
-        Set { version, name, draft, least, maxelem: least, entries: 0, others: 0 }
+    pub(super) fn new(family: Family, name: &str, least: u32) -> Set {
+        let draft = format!("{name:.29}~{}", if family == Family::V4 { 4 } else { 6 });
+        let name = family.set_name(name);
+        Set { family, name, draft, least, maxelem: least, entries: 0, others: 0 }
     }
 
     /// The whole body of our chain.
-    pub(super) fn body(&self) -> [Source; 1] {
-        [Source::Set(self.name.clone())]
+    pub(super) fn body(&self) -> Body {
+        Body::of_set(&self.name)
     }
 
     /// Whether a set that is there can be used as it is. A larger one than was asked for has grown.
@@ -57,14 +60,14 @@ impl Set {
     }
 
     /// Creates the set or takes over what is there, in it or in the chain, and leads the chain to it.
-    pub(super) fn set_up(&mut self, tool: &Tool, family: &mut Family, chain: &[Source]) -> Result<Vec<Entry>, Error> {
+    pub(super) fn set_up(&mut self, tool: &Tool, chain: &mut Chain, found: &Body) -> Result<Vec<FoundBlock>, Error> {
         let headers = tool.headers()?;
         let there = headers.get(&self.name);
-        let mut held: HashMap<IpNet, Held> = HashMap::new();
+        let mut held: HashMap<IpNet, SetEntry> = HashMap::new();
         // Rules of the backend `iptables`.
-        held.extend(chain.iter().filter_map(Source::net).map(|net| (net, Held::for_ever(net))));
+        held.extend(found.blocks.iter().filter_map(Origin::net).map(|net| (net, SetEntry::for_ever(net))));
         // Left by a replacement that was cut short while the draft was in force.
-        if chain.contains(&Source::Set(self.draft.clone())) {
+        if found.blocks.contains(&Origin::Set(self.draft.clone())) {
             held.extend(self.read(tool, &self.draft)?);
         }
         let mut present = HashMap::new();
@@ -72,7 +75,7 @@ impl Set {
             self.check_ours(header)?;
             present = self.read(tool, &self.name)?;
         }
-        let adopted: Vec<Held> = held.into_values().filter(|held| !present.contains_key(&held.net)).collect();
+        let adopted: Vec<SetEntry> = held.into_values().filter(|held| !present.contains_key(&held.net)).collect();
         match there {
             Some(header) if self.is_sound(header) => {
                 self.note(header);
@@ -80,8 +83,8 @@ impl Set {
                 tool.run(&additions(&self.name, adopted.iter().cloned()))?;
             }
             Some(header) => {
-                let all: Vec<Held> = adopted.iter().chain(present.values()).cloned().collect();
-                self.replace(tool, family, header, &all)?;
+                let all: Vec<SetEntry> = adopted.iter().chain(present.values()).cloned().collect();
+                self.replace(tool, chain, header, &all)?;
             }
             None => {
                 self.maxelem = self.roomy(adopted.len());
@@ -89,47 +92,94 @@ impl Set {
             }
         }
         self.entries = adopted.len() + present.len();
-        family.mend(&self.body())?;
+        chain.mend(&self.body())?;
         if headers.contains_key(&self.draft) {
             // It is no more, if it has been swapped in meanwhile.
             let _ = tool.run(&format!("destroy {}\n", self.draft));
         }
         let all = adopted.into_iter().chain(present.into_values()).filter(|held| !held.exempt);
-        Ok(all.map(|held| Entry { net: held.net, remaining: held.remaining }).collect())
+        Ok(all.map(|held| FoundBlock { net: held.net, remaining: held.remaining }).collect())
     }
 
-    /// Makes the set what the book says, and says what it was not. What others have added stays, for as long as they
-    /// said: whoever types `ipset add sipban 192.0.2.1` means it.
-    pub(super) fn mend(
+    /// Makes set and chain what the book says, and says what they were not. What others have added to the set stays, for
+    /// as long as they said: whoever types `ipset add sipban 192.0.2.1` means it. `header` is what the set is like now.
+    pub(super) fn verify(
         &mut self,
         tool: &Tool,
-        family: &mut Family,
+        chain: &mut Chain,
+        header: Option<&Header>,
+        closely: bool,
+        book: &Book,
+        now: UnixTime,
+    ) -> Verified {
+        let family = self.family;
+        let lost = |error: &Error| -> Vec<Refused> {
+            let ours = family.only(book.by_end().map(|(net, _)| net));
+            ours.map(|net| Refused { net, why: error.0.clone() }).collect()
+        };
+        if let Some(error) = header.and_then(|header| self.check_ours(header).err()) {
+            return Verified { lost: lost(&error), ..Verified::failed(error) };
+        }
+        let mended = match header {
+            Some(header) if self.is_sound(header) && !closely => {
+                self.note(header);
+                Ok(Vec::new())
+            }
+            header => self.mend(tool, chain, header, book, now),
+        };
+        let mut verified = match mended {
+            Ok(mended) => Verified { mended, ..Verified::default() },
+            Err(error) => {
+                let mut lost = lost(&error);
+                match self.read(tool, &self.name) {
+                    Ok(held) => lost.retain(|lost| held.get(&lost.net).is_none_or(|held| held.exempt)),
+                    // Nothing is known of a set that was there.
+                    Err(_) if header.is_some() => lost.clear(),
+                    Err(_) => {}
+                }
+                return Verified { lost, ..Verified::failed(error) };
+            }
+        };
+        match chain.mend(&self.body()) {
+            Ok(mended) => verified.mended.extend(mended),
+            Err(unmended) => {
+                let set = Origin::Set(self.name.clone());
+                if unmended.in_force.is_some_and(|there| !there.contains(&set)) {
+                    verified.lost = lost(&unmended.error);
+                }
+                verified.failed.push(unmended.error);
+            }
+        }
+        verified
+    }
+
+    fn mend(
+        &mut self,
+        tool: &Tool,
+        chain: &mut Chain,
         header: Option<&Header>,
         book: &Book,
         now: UnixTime,
     ) -> Result<Vec<String>, Error> {
-        let mut faults = Vec::new();
-        let version = self.version.name();
-        let mut fault = |what: String| faults.push(format!("{what} ({version})"));
+        let mut faults = Faults::none(self.family);
         match header {
             Some(header) if self.is_sound(header) => self.note(header),
             Some(header) => {
-                self.check_ours(header)?;
-                let held: Vec<Held> = self.read(tool, &self.name)?.into_values().collect();
-                self.replace(tool, family, header, &held)?;
-                fault(format!("type of set {}", self.name));
+                let held: Vec<SetEntry> = self.read(tool, &self.name)?.into_values().collect();
+                self.replace(tool, chain, header, &held)?;
+                faults.add(format_args!("type of set {}", self.name));
             }
             None => {
                 self.maxelem = self.roomy(0);
                 self.fill(tool, &self.name, &[])?;
-                fault(format!("set {}", self.name));
+                faults.add(format_args!("set {}", self.name));
             }
         }
         let held = self.read(tool, &self.name)?;
         self.entries = held.len();
         let (mut wanted, mut known, mut missing, mut early) = (0, 0, 0, 0);
         let mut text = String::new();
-        for (net, block) in book.by_end().filter(|(net, _)| Version::of(net) == self.version) {
+        for (net, block) in book.by_end().filter(|(net, _)| Family::of(net) == self.family) {
             wanted += 1;
             let there = held.get(&net).filter(|held| !held.exempt);
             known += usize::from(there.is_some());
@@ -138,26 +188,37 @@ impl Set {
                 // About to be freed.
                 None if block.end <= now + SLACK => continue,
                 None => missing += 1,
-                Some(Held { remaining: Some(seconds), .. }) if is_early(*seconds, due) => early += 1,
-                Some(Held { remaining: Some(seconds), .. }) if *seconds <= due + SLACK => continue,
+                Some(SetEntry { remaining: Some(seconds), .. }) if is_early(*seconds, due) => early += 1,
+                Some(SetEntry { remaining: Some(seconds), .. }) if *seconds <= due + SLACK => continue,
                 // It stays for too long: nobody was unprotected, so there is nothing to tell.
                 Some(_) => {}
             }
             let _ = writeln!(text, "add {} {net} timeout {due}", self.name);
         }
         self.others = held.len() - known;
-        if missing > 0 {
-            fault(format!("{missing} of {wanted} blocks"));
-        }
+        faults.add_missing(missing, wanted);
         if early > 0 {
-            fault(format!("the end of {early} blocks"));
+            faults.add(format_args!("the end of {early} blocks"));
         }
         self.make_room(tool, missing)?;
         if !text.is_empty() {
             tool.run(&text)?;
+            self.see(tool, missing + early)?;
         }
         self.entries += missing;
-        Ok(faults)
+        Ok(faults.into_texts())
+    }
+
+    /// Sees by the set's own header that entries were added: a program may say that it did what it did not.
+    fn see(&self, tool: &Tool, added: usize) -> Result<(), Error> {
+        let there = tool.headers()?.get(&self.name).map(|header| header.entries.unwrap_or(added));
+        match there {
+            Some(entries) if entries >= added => Ok(()),
+            _ => Err(Error(format!(
+                "`{tool}` ended with success, but set {} does not hold what it was given",
+                self.name
+            ))),
+        }
     }
 
     /// Sees to it that the set takes so many more entries: one that is about to be full is replaced by a larger one,
@@ -177,7 +238,7 @@ impl Set {
         }
         let old = self.maxelem;
         self.maxelem = self.roomy(self.entries + more);
-        let held: Vec<Held> = self.read(tool, &self.name)?.into_values().collect();
+        let held: Vec<SetEntry> = self.read(tool, &self.name)?.into_values().collect();
         if let Err(error) = self.fill(tool, &self.draft, &held).and_then(|()| self.swap(tool)) {
             self.maxelem = old;
             return Err(error);
@@ -197,7 +258,7 @@ impl Set {
         self.entries += more;
     }
 
-    fn read(&self, tool: &Tool, name: &str) -> Result<HashMap<IpNet, Held>, Error> {
+    fn read(&self, tool: &Tool, name: &str) -> Result<HashMap<IpNet, SetEntry>, Error> {
         Ok(tool.entries(name)?.into_iter().map(|held| (held.net, held)).collect())
     }
 
@@ -213,9 +274,9 @@ impl Set {
     }
 
     fn inet(&self) -> &'static str {
-        match self.version {
-            Version::V4 => "inet",
-            Version::V6 => "inet6",
+        match self.family {
+            Family::V4 => "inet",
+            Family::V6 => "inet6",
         }
     }
 
@@ -234,7 +295,7 @@ impl Set {
     }
 
     /// Makes a set as it should be, of that name, with these entries.
-    fn fill(&self, tool: &Tool, name: &str, held: &[Held]) -> Result<(), Error> {
+    fn fill(&self, tool: &Tool, name: &str, held: &[SetEntry]) -> Result<(), Error> {
         // What an earlier attempt left, unless a rule leads to it. Then it is used.
         let _ = tool.run(&format!("destroy {name}\n"));
         let hashsize = (held.len() / 4).next_power_of_two().max(1024);
@@ -246,7 +307,7 @@ impl Set {
         if !counts {
             tool.run(&format!("{create}\n"))?;
         }
-        let held = held.iter().map(|held| Held { counted: held.counted.filter(|_| counts), ..held.clone() });
+        let held = held.iter().map(|held| SetEntry { counted: held.counted.filter(|_| counts), ..held.clone() });
         Ok(tool.run(&additions(name, held))?)
     }
 
@@ -257,7 +318,7 @@ impl Set {
     }
 
     /// Replaces a set that is not as it should be by one that is, with the same entries. What is in force stays so.
-    fn replace(&mut self, tool: &Tool, family: &mut Family, old: &Header, held: &[Held]) -> Result<(), Error> {
+    fn replace(&mut self, tool: &Tool, chain: &mut Chain, old: &Header, held: &[SetEntry]) -> Result<(), Error> {
         self.maxelem = self.roomy(held.len());
         self.fill(tool, &self.draft, held)?;
         if old.kind == "hash:net" {
@@ -265,31 +326,31 @@ impl Set {
         }
         // Sets of different types cannot be swapped: the draft is in force while the set is made anew. This also
         // removes the rule of the Perl program, without which the set could not be destroyed.
-        family.mend(&[Source::Set(self.draft.clone())])?;
+        chain.mend(&Body::of_set(&self.draft))?;
         tool.destroy(&self.name)?;
         self.fill(tool, &self.name, held)?;
-        family.mend(&self.body())?;
+        chain.mend(&self.body())?;
         tool.destroy(&self.draft)
     }
 }
 
-impl Held {
-    fn for_ever(net: IpNet) -> Held {
-        Held { net, remaining: None, exempt: false, counted: None }
+impl SetEntry {
+    fn for_ever(net: IpNet) -> SetEntry {
+        SetEntry { net, remaining: None, exempt: false, counted: None }
     }
 }
 
 /// Networks of a set that block.
-pub(super) fn blocked(held: Vec<Held>) -> HashSet<IpNet> {
+pub(super) fn blocked(held: Vec<SetEntry>) -> HashSet<IpNet> {
     held.into_iter().filter(|held| !held.exempt).map(|held| held.net).collect()
 }
 
 fn is_early(remaining: u64, due: u64) -> bool {
-    let slack = if due == LONGEST { RENEWAL } else { SLACK };
+    let slack = if due == SET_TIMEOUT_MAX { RENEWAL } else { SLACK };
     remaining + slack < due
 }
 
-fn additions(set: &str, held: impl IntoIterator<Item = Held>) -> String {
+fn additions(set: &str, held: impl IntoIterator<Item = SetEntry>) -> String {
     held.into_iter().fold(String::new(), |mut text, held| {
         let _ = writeln!(text, "add {set} {held}");
         text

@@ -1,25 +1,34 @@
 //! The program ipset, and how it is spoken with.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::listing::{self, Header, Held};
+use super::listing::{self, Header, SetEntry};
 use crate::firewall::Error;
-use crate::firewall::run::{Failure, Program, Spare};
+use crate::firewall::run::spare::Spare;
+use crate::firewall::run::{Failure, Program};
 
-/// How often a set is tried to be destroyed that is still in use: nf_tables lets go of it a moment after the rule has
-/// gone. And how long is waited in between.
+/// A set that is still in use is tried to be destroyed at most 50 times, with this pause in between: nf_tables lets go of
+/// it a moment after the rule has gone.
 const TRIES: usize = 50;
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// ipset, found and ready.
 #[derive(Debug)]
 pub(super) struct Tool {
     ipset: Program,
     restore: Spare,
     /// Name and version, such as `ipset v7.17`.
     pub version: String,
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ipset.fmt(f)
+    }
 }
 
 impl Tool {
@@ -35,7 +44,7 @@ impl Tool {
         Ok(listing::headers(&self.ipset.run(&["list", "-t"], "")?.stdout))
     }
 
-    pub(super) fn entries(&self, set: &str) -> Result<Vec<Held>, Error> {
+    pub(super) fn entries(&self, set: &str) -> Result<Vec<SetEntry>, Error> {
         Ok(listing::entries(&self.ipset.run(&["save", set], "")?.stdout))
     }
 

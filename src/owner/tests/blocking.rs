@@ -167,3 +167,20 @@ fn an_unblock_of_before_does_not_free_who_was_restored() {
     assert!(machine.holds("203.0.113.7"));
     assert_eq!(owner.blocks().count(), 1);
 }
+
+#[test]
+fn blocks_that_are_gone_and_cannot_be_brought_back_are_not_claimed_until_they_are() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    machine.kernel.0.lock().unwrap().flush();
+    let verify = owner.config.firewall.verify;
+    machine.pass(&mut owner, verify);
+    assert_eq!(owner.blocks().map(|(net, _)| net.to_string()).collect::<Vec<_>>(), ["203.0.113.8/32"]);
+    assert!(owner.stats.last_repair.as_ref().unwrap().1.starts_with("1 of 2 blocks"));
+    machine.kernel.refuse(&[]);
+    machine.pass(&mut owner, 1);
+    assert_eq!(owner.blocks().count(), 2);
+    assert!(machine.holds("203.0.113.7"));
+}

@@ -39,10 +39,10 @@ fn a_reload_leaves_alone_what_needs_a_restart_and_tries_again_what_was_refused()
     fs::write(owner.config_file.clone(), text).unwrap();
     machine.kernel.1.lock().unwrap().refuses = true;
     owner.turn(vec![Event::Reload]);
-    assert_eq!(owner.covered.scope(), udp(&[(5060, 5061)]).unwrap());
+    assert_eq!(owner.covered.traffic(), udp(&[(5060, 5061)]).unwrap());
     machine.kernel.1.lock().unwrap().refuses = false;
     owner.turn(vec![Event::Reload]);
-    assert_eq!(machine.kernel.1.lock().unwrap().scope, Some(Scope::All));
-    assert_eq!(owner.covered.scope(), Scope::All);
-    assert_eq!(owner.config.firewall.chain, "sipban-udp");
+    assert_eq!(machine.kernel.1.lock().unwrap().scope, Some(Traffic::All));
+    assert_eq!(owner.covered.traffic(), Traffic::All);
+    assert_eq!(owner.config.firewall.chain.as_str(), "sipban-udp");
 }

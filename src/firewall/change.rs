@@ -1,0 +1,125 @@
+//! A change: what of it is to be done, and what became of it. The same for every backend.
+
+use std::collections::HashSet;
+
+use ipnet::IpNet;
+
+use super::Error;
+use super::family::Family;
+use super::run::Failure;
+use crate::model::book::Book;
+use crate::model::clock::UnixTime;
+
+/// At most 16 refused entries are looked for one by one. More of them are no culprits: the reason lies elsewhere, and
+/// the rest of the change need not try it all again.
+pub(super) const MAX_CULPRITS: usize = 16;
+
+/// Changes to make in one transaction for each family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What to block, each with its end.
+    pub add: Vec<(IpNet, UnixTime)>,
+    /// What to free.
+    pub remove: Vec<IpNet>,
+}
+
+/// A part of a change that the kernel did not take.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The entry that was to be added or removed.
+    pub net: IpNet,
+    /// Why: command line, exit status and standard error.
+    pub why: String,
+}
+
+/// One entry of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Add(IpNet, UnixTime),
+    Remove(IpNet),
+}
+
+impl Step {
+    pub(super) fn net(self) -> IpNet {
+        match self {
+            Step::Add(net, _) | Step::Remove(net) => net,
+        }
+    }
+
+    pub(super) fn removes(self) -> bool {
+        matches!(self, Step::Remove(_))
+    }
+
+    pub(super) fn refused(self, why: &str) -> Refused {
+        Refused { net: self.net(), why: why.to_owned() }
+    }
+}
+
+/// What of a change is to be done, removals first: each entry once, an addition rather than a removal, nothing removed
+/// that is not there. And what of it cannot be done at all. `unguarded` says why a family has no rules.
+pub(super) fn settle(
+    book: &Book,
+    change: &Change,
+    unguarded: impl Fn(Family) -> Option<Error>,
+) -> (Vec<Step>, Vec<Refused>) {
+    let (mut additions, mut refused) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
+    for (net, end) in change.add.iter().map(|(net, end)| (net.trunc(), *end)) {
+        let step = Step::Add(net, end);
+        if net.prefix_len() == 0 {
+            refused.push(step.refused("a block of all addresses would leave nobody to serve"));
+        } else if let Some(error) = unguarded(Family::of(&net)) {
+            refused.push(step.refused(&error.0));
+        } else if seen.insert(net) {
+            additions.push(step);
+        }
+    }
+    // Where a family has no rules, nothing is in force and nothing need be removed.
+    let removed = change.remove.iter().map(IpNet::trunc).filter(|net| unguarded(Family::of(net)).is_none());
+    let mut steps: Vec<Step> =
+        removed.filter(|net| book.get(net).is_some() && seen.insert(*net)).map(Step::Remove).collect();
+    steps.append(&mut additions);
+    (steps, refused)
+}
+
+/// Those whose outcome the kernel does not show, given what it holds; all of them where it cannot be read.
+pub(super) fn not_in_effect(steps: &[Step], held: Option<&HashSet<IpNet>>, why: &str) -> Vec<Refused> {
+    let failed = steps.iter().filter(|step| match (step, held) {
+        (_, None) => true,
+        (Step::Add(net, _), Some(held)) => !held.contains(net),
+        (Step::Remove(net), Some(held)) => held.contains(net),
+    });
+    failed.map(|step| step.refused(why)).collect()
+}
+
+/// Whoever can be given steps.
+pub(super) trait Taker {
+    /// Does all of the steps, or none.
+    fn commit(&mut self, steps: &[Step]) -> Result<(), Failure>;
+
+    /// What is in force now; `None` if that cannot be seen.
+    fn held(&self) -> Option<HashSet<IpNet>>;
+}
+
+/// Does the steps, divided until each culprit is alone, and says what was refused.
+pub(super) fn divide(taker: &mut impl Taker, steps: &[Step]) -> Vec<Refused> {
+    let mut refused = Vec::new();
+    halve(taker, steps, &mut refused);
+    refused
+}
+
+fn halve(taker: &mut impl Taker, steps: &[Step], refused: &mut Vec<Refused>) {
+    if steps.is_empty() {
+        return;
+    }
+    let Err(failure) = taker.commit(steps) else { return };
+    if !failure.is_verdict() {
+        refused.extend(not_in_effect(steps, taker.held().as_ref(), &failure.to_string()));
+    } else if steps.len() == 1 || refused.len() >= MAX_CULPRITS {
+        refused.extend(steps.iter().map(|step| step.refused(&failure.to_string())));
+    } else {
+        let (one, other) = steps.split_at(steps.len() / 2);
+        halve(taker, one, refused);
+        halve(taker, other, refused);
+    }
+}
