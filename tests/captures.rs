@@ -12,12 +12,11 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use sipban::command::replay::replay;
 use sipban::config::Config;
-use sipban::firewall;
 use sipban::logging::{self, LogHandle, Target};
 use sipban::model::block::Reason;
 use sipban::model::clock::Clock;
 use sipban::owner::Owner;
-use sipban::owner::startup::Parts;
+use sipban::owner::startup::{self, Parts};
 
 /// What `expect.json` says of a stream.
 #[derive(Deserialize)]
@@ -31,7 +30,7 @@ enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Firewall(#[from] firewall::Error),
+    Start(#[from] startup::Error),
 }
 
 #[test]

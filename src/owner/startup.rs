@@ -12,9 +12,10 @@ use super::pending::{Attempt, Pending};
 use super::rhythm::Rhythm;
 use super::stats::Stats;
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::scope::Scope;
-use crate::firewall::{Error, Firewall, FoundBlock, Traffic};
+use crate::firewall::{self, Firewall, FoundBlock, Traffic};
 use crate::judge::{Evidence, Policy};
 use crate::logging::{Budget, LogHandle, Repeats};
 use crate::model::block::{Block, Reason};
@@ -23,12 +24,32 @@ use crate::model::clock::{Clock, Now};
 use crate::model::net::Plain;
 use crate::protection::Protection;
 use crate::protection::resolver::Resolver;
-use crate::protection::whitelist::WhiteList;
+use crate::protection::whitelist::{self, WhiteList};
 use crate::state::journal::{Journal, Record, Recovered};
 use crate::system::daemon;
 
+/// Why nothing is guarded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The firewall cannot be set up.
+    #[error(transparent)]
+    Firewall(#[from] firewall::Error),
+    /// It is not known who must never be blocked.
+    #[error(transparent)]
+    WhiteList(#[from] whitelist::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Firewall(error) => error.into(),
+            Error::WhiteList(error) => Failure::new(Failure::INPUT, error),
+        }
+    }
+}
+
 /// Chooses and makes the firewall: the journal is read before it is known which traffic goes through it.
-pub type MakeFirewall = Box<dyn FnOnce(&Config, Traffic) -> Result<Box<dyn Firewall>, Error>>;
+pub type MakeFirewall = Box<dyn FnOnce(&Config, Traffic) -> Result<Box<dyn Firewall>, firewall::Error>>;
 
 /// What the owner is made of.
 pub struct Parts {
@@ -60,7 +81,8 @@ impl Owner {
     /// Starts with what the journal and the kernel hold. No address that either knows is unprotected for a moment.
     ///
     /// # Errors
-    /// If the firewall cannot be set up.
+    /// If the firewall cannot be set up, or there is a white list that cannot be read: to start without it would block
+    /// whom it protects.
     pub fn new(parts: Parts) -> Result<Owner, Error> {
         let Parts { config, config_file, clock, log, firewall, journal, resolver } = parts;
         let now = clock.now();
@@ -96,7 +118,7 @@ impl Owner {
         };
         // A login in the future was before the clock was set back: it must not be trusted until then.
         owner.evidence.restore_trust(recovered.trust.into_iter().map(|(address, at)| (address, at.min(now.wall))));
-        owner.read_white_list();
+        owner.read_white_list()?;
         let in_force = owner.firewall.set_up(now.wall)?;
         info!("FIREWALL => {}; through it goes {}", owner.firewall.describe(), owner.covered);
         owner.reconcile(&in_force, recovered.blocks, now);
@@ -197,7 +219,9 @@ impl Owner {
                 error!("ERROR => {} has errors: the old configuration stays in force", self.config_file.display());
             }
         }
-        self.read_white_list();
+        if let Err(why) = self.read_white_list() {
+            error!("ERROR => {why}; the old white list holds");
+        }
         self.protect(plan);
         daemon::notify_ready();
     }
@@ -222,20 +246,17 @@ impl Owner {
         }
     }
 
-    fn read_white_list(&mut self) {
-        match WhiteList::load(&self.config.white_list) {
-            Ok((white_list, problems)) => {
-                problems.iter().for_each(|problem| warn!("WHITE LIST => {problem}"));
-                white_list.entries().for_each(|entry| info!("WHITE LIST => {entry}"));
-                self.protection.renew(white_list, &self.config.ami.host);
-            }
-            Err(why) => error!("ERROR => {why}; the old white list holds"),
-        }
+    fn read_white_list(&mut self) -> Result<(), whitelist::Error> {
+        let (white_list, problems) = WhiteList::load(&self.config.white_list)?;
+        problems.iter().for_each(|problem| warn!("WHITE LIST => {problem}"));
+        white_list.entries().for_each(|entry| info!("WHITE LIST => {entry}"));
+        self.protection.renew(white_list, &self.config.ami.host);
         if self.resolver.is_some() {
             self.protection.follow_machine();
         }
         self.resolve_names();
         self.renew_policy();
+        Ok(())
     }
 }
 

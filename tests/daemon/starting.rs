@@ -191,9 +191,22 @@ fn a_white_list_line_that_does_not_parse_is_named_and_the_others_hold() {
 }
 
 #[test]
+fn a_white_list_that_cannot_be_read_is_named_and_nothing_is_started() {
+    let Some(lab) = lab() else { return };
+    fs::remove_file(lab.path("white_list")).unwrap();
+    fs::create_dir(lab.path("white_list")).unwrap();
+    let (status, said) = outcome(&lab.run_within_deadline(&[]));
+    assert_eq!(status, Some(66), "{said}");
+    let named = format!("cannot read the white list {}: it is a folder", lab.path("white_list").display());
+    assert!(said.contains(&named), "{said}");
+    assert!(lab.log().contains(&format!("ERROR => {named}")), "{}", lab.log());
+    assert!(lab.chain("iptables").is_err());
+}
+
+#[test]
 fn a_fifo_in_the_place_of_a_file_is_named_and_nobody_waits_for_it() {
     let Some(lab) = lab() else { return };
-    for (file, status) in [("conf", 78), ("log", 73), ("state/bans", 73)] {
+    for (file, status) in [("conf", 78), ("white_list", 66), ("log", 73), ("state/bans", 73)] {
         let path = lab.path(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let kept = fs::read(&path).ok();
