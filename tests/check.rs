@@ -44,6 +44,8 @@ struct Bed {
     variant: Option<TempDir>,
     config: String,
     sockets: Vec<Box<dyn Send + Sync>>,
+    /// The unit of the service, on a machine that systemd runs.
+    unit: Option<&'static str>,
     environment: Vec<(&'static str, &'static str)>,
     args: Vec<&'static str>,
 }
@@ -75,6 +77,7 @@ impl Bed {
             variant: None,
             config,
             sockets: Vec::new(),
+            unit: None,
             environment: Vec::new(),
             args: Vec::new(),
         };
@@ -131,6 +134,15 @@ impl Bed {
         thread::Builder::new().name("managers".into()).spawn(serve).unwrap();
     }
 
+    fn sipban(&self) -> assert_cmd::Command {
+        let Some(unit) = self.unit else { return assert_cmd::Command::cargo_bin("sipban").unwrap() };
+        let mut command = assert_cmd::Command::new("unshare");
+        let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/system && \
+                      printf '%s' \"$1\" >/run/systemd/system/sipban.service && shift && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh", unit, env!("CARGO_BIN_EXE_sipban")]);
+        command
+    }
+
     fn check(&self) -> Report {
         let conf = self.path("sipban.conf");
         let mut config = self.config.clone();
@@ -141,7 +153,7 @@ impl Bed {
         fs::write(&conf, config).unwrap();
         fs::set_permissions(&conf, Permissions::from_mode(0o600)).unwrap();
         let run = |json: &[&str]| {
-            let mut command = assert_cmd::Command::cargo_bin("sipban").unwrap();
+            let mut command = self.sipban();
             command.arg("-c").arg(&conf).arg("check").arg("--asterisk").arg(self.path("asterisk"));
             command.args(&self.args).args(json).env_remove("SSH_CONNECTION").env_remove("SSH_CLIENT");
             command.env("TZ", "CST6").envs(self.environment.iter().copied());
@@ -412,6 +424,34 @@ fn a_white_list_without_the_administrator_is_told() {
     bed.check().says("WARN", "white list", &["does not exist"]);
     fs::create_dir(&list).unwrap();
     bed.check().says("FAIL", "white list", &["cannot read"]);
+}
+
+#[test]
+fn what_the_service_may_not_read_or_write_is_told_though_root_may() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.unit = Some("[Service]\nCapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW\n");
+    bed.manager(Manner::Good);
+    assert_eq!(bed.check().complaints(), [""; 0]);
+
+    let of_nobody = |name: &str, mode: u32| {
+        fs::write(bed.path(name), "192.168.7.0/24\n").unwrap();
+        fs::set_permissions(bed.path(name), Permissions::from_mode(mode)).unwrap();
+        std::os::unix::fs::chown(bed.path(name), Some(65534), Some(65534)).unwrap();
+    };
+    of_nobody("sipban.wl", 0o600);
+    of_nobody("sipban.log", 0o644);
+    let report = bed.check();
+    report.says("FAIL", "white list", &["the daemon cannot start", "sipban.wl belongs to nobody, mode 0600"]);
+    report.says("FAIL", "log", &["sipban.log cannot be written", "belongs to nobody, mode 0644"]);
+    of_nobody("sipban.wl", 0o604);
+    bed.check().says("OK", "white list", &["1 entry"]);
+    let folder = bed.path("");
+    fs::set_permissions(&folder, Permissions::from_mode(0o500)).unwrap();
+    bed.check().says("WARN", "dump", &["belongs to root, mode 0500"]);
+
+    // Without systemd the daemon has all of root's rights.
+    bed.unit = None;
+    assert_eq!(bed.check().complaints(), [""; 0]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod login;
 mod netfilter;
 mod network;
 mod scope;
+mod service;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ use crate::protection::Protection;
 use crate::protection::resolver;
 use asterisk::Settings;
 use listeners::Listener;
+use service::{Service, Use};
 
 /// All is well.
 pub const OK: u8 = 0;
@@ -105,6 +107,8 @@ struct Machine<'a> {
     /// Addresses behind `ami.host`.
     asterisk: Vec<IpAddr>,
     protection: Protection,
+    /// What the daemon may do when systemd starts it.
+    service: Service,
 }
 
 impl<'a> Machine<'a> {
@@ -118,6 +122,7 @@ impl<'a> Machine<'a> {
             listeners: listeners::listeners(),
             asterisk: resolver::addresses(&config.ami.host),
             protection,
+            service: Service::installed(),
         }
     }
 
@@ -183,9 +188,6 @@ pub fn run(config_file: &Path, options: &cli::Check, clock: &Clock, out: &mut dy
 fn configuration(file: &Path) -> (Option<Config>, Vec<Finding>) {
     const WHAT: &str = "configuration";
     match Config::load(file) {
-        Ok((config, warnings)) if warnings.is_empty() => {
-            (Some(config), vec![Finding::ok(WHAT, file.display().to_string())])
-        }
         Ok((config, warnings)) => {
             let warning = |warning: &crate::config::Warning| Finding {
                 level: Level::Warn,
@@ -193,7 +195,14 @@ fn configuration(file: &Path) -> (Option<Config>, Vec<Finding>) {
                 text: warning.to_string(),
                 advice: None,
             };
-            (Some(config), warnings.iter().map(warning).collect())
+            let mut findings: Vec<Finding> = warnings.iter().map(warning).collect();
+            if let Err(why) = Service::installed().may(file, Use::Read) {
+                findings.push(Finding::fail(WHAT, format!("the daemon cannot start: {why}"), service::ADVICE));
+            }
+            if findings.is_empty() {
+                findings.push(Finding::ok(WHAT, file.display().to_string()));
+            }
+            (Some(config), findings)
         }
         Err(errors) => {
             let advice = "mend it; the rest is looked at when it holds";

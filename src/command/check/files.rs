@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use nix::unistd::{AccessFlags, access};
 use tz::TimeZone;
 
+use super::service::Use;
 use super::{Finding, Level, Machine};
 use crate::file;
 use crate::logging::{Target, local_time};
@@ -13,16 +13,16 @@ use crate::state::durable::folder_of;
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let config = machine.config;
     vec![
-        log(&config.log_file),
-        journal(&config.journal),
-        replaced("dump", &config.dump, "flush and save"),
-        replaced("white list", &config.white_list, "wl add and wl del"),
+        log(machine, &config.log_file),
+        journal(machine, &config.journal),
+        replaced(machine, "dump", &config.dump, "flush and save"),
+        replaced(machine, "white list", &config.white_list, "wl add and wl del"),
         time(machine),
     ]
 }
 
 /// Is appended to.
-fn log(file: &Path) -> Finding {
+fn log(machine: &Machine, file: &Path) -> Finding {
     const WHAT: &str = "log";
     let result = match Target::named(file) {
         Target::Stdout => return Finding::ok(WHAT, "goes to standard output"),
@@ -30,26 +30,26 @@ fn log(file: &Path) -> Finding {
         Target::Nowhere => {
             return Finding::warn(WHAT, "goes nowhere, so nobody sees who is blocked", "set log.file to a file");
         }
-        Target::File(_) if file.exists() => regular(file).and_then(|()| writable(file)),
-        Target::File(_) => takes_files(folder_of(file)),
+        Target::File(_) if file.exists() => regular(file).and_then(|()| machine.service.may(file, Use::Write)),
+        Target::File(_) => takes_files(machine, folder_of(file)),
     };
     finding(WHAT, file, result, "set log.file to a regular file in a folder that is there and can be written")
 }
 
 /// Is made with its folder.
-fn journal(file: &Path) -> Finding {
+fn journal(machine: &Machine, file: &Path) -> Finding {
     let there = folder_of(file).ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let result = regular(file)
-        .and_then(|()| takes_files(there))
-        .and_then(|()| if file.exists() { writable(file) } else { Ok(()) });
+        .and_then(|()| takes_files(machine, there))
+        .and_then(|()| if file.exists() { machine.service.may(file, Use::Write) } else { Ok(()) });
     let advice = "set state.file to a file that can be written: without it a restart forgets the blocks";
     finding("journal", file, result, advice)
 }
 
 /// Is replaced by a new file of the same name, now and then, on a command of the console.
-fn replaced(what: &'static str, file: &Path, commands: &str) -> Finding {
+fn replaced(machine: &Machine, what: &'static str, file: &Path, commands: &str) -> Finding {
     let advice = format!("make its folder, or give the right to write there: {commands} need it");
-    let finding = finding(what, file, regular(file).and_then(|()| takes_files(folder_of(file))), &advice);
+    let finding = finding(what, file, regular(file).and_then(|()| takes_files(machine, folder_of(file))), &advice);
     // The daemon does without.
     if finding.level == Level::Fail { Finding { level: Level::Warn, ..finding } } else { finding }
 }
@@ -81,11 +81,9 @@ fn regular(path: &Path) -> Result<(), String> {
     file::must_be_regular(path).map_err(|error| error.to_string())
 }
 
-fn takes_files(folder: &Path) -> Result<(), String> {
-    if folder.is_dir() { writable(folder) } else { Err(format!("there is no folder {}", folder.display())) }
-}
-
-/// Also knows of a file system that is mounted for reading only, which stops root too.
-fn writable(path: &Path) -> Result<(), String> {
-    access(path, AccessFlags::W_OK).map_err(|error| format!("{}: {}", path.display(), error.desc()))
+fn takes_files(machine: &Machine, folder: &Path) -> Result<(), String> {
+    match folder.is_dir() {
+        true => machine.service.may(folder, Use::Write),
+        false => Err(format!("there is no folder {}", folder.display())),
+    }
 }

@@ -9,6 +9,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::if_nameindex;
 
 use super::listeners::Protocol;
+use super::service::{self, Use};
 use super::{Finding, Machine};
 use crate::model::net::Plain;
 use crate::protection::Protection;
@@ -46,11 +47,15 @@ pub(super) fn interface(machine: &Machine) -> Vec<Finding> {
 
 /// Whether the white list is read whole, and holds the administrator.
 pub(super) fn white_list(machine: &Machine) -> Vec<Finding> {
-    let file = machine.config.white_list.display();
-    let (list, errors) = match WhiteList::load(&machine.config.white_list) {
+    let path = &machine.config.white_list;
+    let file = path.display();
+    let (list, errors) = match WhiteList::load(path) {
         Ok(loaded) => loaded,
-        Err(error) => return vec![Finding::fail(WHITE_LIST, error.to_string(), "make it readable")],
+        Err(error) => return vec![Finding::fail(WHITE_LIST, error.to_string(), "make it a file that can be read")],
     };
+    if let (true, Err(why)) = (path.exists(), machine.service.may(path, Use::Read)) {
+        return vec![Finding::fail(WHITE_LIST, format!("the daemon cannot start: {why}"), service::ADVICE)];
+    }
     let mut findings: Vec<Finding> = errors
         .iter()
         .map(|error| match error.line {
