@@ -234,13 +234,13 @@ impl Owner {
         let refusals = if plan.is_empty() { Vec::new() } else { self.apply(&plan.change(), now) };
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
 
-        let mut told = Vec::new();
+        let (mut blocked, mut freed) = (Vec::new(), Vec::new());
         for (net, why) in plan.frees() {
             if refused.contains(&net) {
                 self.try_later(net, Attempt::Free(why), now);
             } else if self.freed(&net) {
                 records.push(Record::Unblock(net));
-                told.push(("UNBLOCK", net, why));
+                freed.push((net, why));
             }
         }
         for (net, block) in plan.blocks() {
@@ -252,14 +252,15 @@ impl Owner {
             self.book.insert(net, block);
             self.stats.blocked(net, block.reason);
             records.push(Record::Block(net, block));
-            told.push(("BLOCK", net, block.reason.text()));
+            blocked.push((net, block.reason.text()));
         }
         self.write_journal(&records, now);
 
-        told.truncate(self.lines.take(told.len(), now));
-        for piece in told.chunks(TELL) {
-            let lines = piece.iter().map(|(what, net, why)| format!("{what} => {} ({why})", Plain(*net)));
-            info!("{}", lines.collect::<Vec<_>>().join("\n"));
+        let named = self.lines.take(blocked.len() + freed.len(), now);
+        let mut lines = lines(&blocked, &freed).take(named);
+        for _ in 0..named.div_ceil(TELL) {
+            let piece: Vec<String> = lines.by_ref().take(TELL).collect();
+            info!("{}", piece.join("\n"));
         }
         self.tell_refused(&refusals, now);
         refused.into_iter().collect()
@@ -377,6 +378,15 @@ impl Owner {
         lines.sort_unstable();
         lines
     }
+}
+
+/// The lines of what was done. Where there are too many, the last are left out, so the blocks come first.
+fn lines<'a>(
+    blocked: &'a [(IpNet, &'static str)],
+    freed: &'a [(IpNet, &'static str)],
+) -> impl Iterator<Item = String> + 'a {
+    let line = |what: &'static str| move |(net, why): &(IpNet, &str)| format!("{what} => {} ({why})", Plain(*net));
+    blocked.iter().map(line("BLOCK")).chain(freed.iter().map(line("UNBLOCK")))
 }
 
 /// Whole seconds from one moment to a later one, whatever the wall clock did.

@@ -184,3 +184,19 @@ fn blocks_that_are_gone_and_cannot_be_brought_back_are_not_claimed_until_they_ar
     assert_eq!(owner.blocks().count(), 2);
     assert!(machine.holds("203.0.113.7"));
 }
+
+#[test]
+fn where_the_log_has_no_room_for_all_it_names_who_was_blocked() {
+    let net = |text: &str| text.parse::<IpNet>().unwrap();
+    let blocked = [(net("203.0.113.7/32"), "Failed ACL"), (net("2001:db8::/64"), "Invalid Account")];
+    let freed = [(net("198.51.100.7/32"), "No Room")];
+    let lines: Vec<String> = lines(&blocked, &freed).collect();
+    assert_eq!(
+        lines,
+        [
+            "BLOCK => 203.0.113.7 (Failed ACL)",
+            "BLOCK => 2001:db8::/64 (Invalid Account)",
+            "UNBLOCK => 198.51.100.7 (No Room)"
+        ]
+    );
+}
