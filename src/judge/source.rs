@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{Evidence, Policy};
+use crate::model::net::holds_translated;
 
 /// The address itself for IPv4. For IPv6 its network of `limits.ipv6_prefix`, since a customer is given at least a
 /// /64, unless somebody who must not be blocked lives there, or it is not even known where the PBX itself lives; a
-/// link-local address stands for itself.
+/// link-local address stands for itself, and so does one that stands for an IPv4 address: its /64 holds those of
+/// everybody else behind the same translator.
 pub(super) fn of(evidence: &Evidence, policy: &Policy, address: IpAddr) -> IpNet {
     let alone = IpNet::from(address);
     let IpAddr::V6(v6) = address else { return alone };
@@ -17,6 +19,9 @@ pub(super) fn of(evidence: &Evidence, policy: &Policy, address: IpAddr) -> IpNet
     }
     let Ok(around) = IpNet::new(address, policy.limits.ipv6_prefix) else { return alone };
     let around = around.trunc();
+    if holds_translated(&around) {
+        return alone;
+    }
     let knows_own = policy.knows_own_ipv6 || evidence.knows_own_ipv6();
     let shared = policy.protected.meets(&around) || evidence.own_meets(&around) || evidence.has_trusted_within(&around);
     if shared || !knows_own { alone } else { around }

@@ -264,6 +264,18 @@ fn ipv6_neighbours_count_together_but_for_honest_ones_among_them() {
 }
 
 #[test]
+fn one_address_behind_a_translator_does_not_stand_for_all_of_them() {
+    let mut court = Court::new();
+    for from in ["64:ff9b::203.0.113.7", "64:ff9b:1:abcd::7", "::ffff:0:203.0.113.7", "2001:0:5ef5:79fd::7"] {
+        assert_eq!(court.hear(Kind::InvalidAccountId, from, "9"), block(from, Reason::InvalidAccount));
+    }
+    assert_eq!(
+        court.hear(Kind::InvalidAccountId, "64:ff9b:2::7", "9"),
+        block("64:ff9b:2::/64", Reason::InvalidAccount)
+    );
+}
+
+#[test]
 fn while_the_pbx_own_ipv6_address_is_not_known_nobody_around_it_is_blocked() {
     let mut court = Court::new();
     court.policy.knows_own_ipv6 = false;

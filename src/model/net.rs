@@ -5,8 +5,11 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use ipnet::IpNet;
+
+use crate::model::allowlist::Allowlist;
 
 /// An address, written without its `/32` or `/128`, or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,23 @@ pub fn widest(net: &IpNet) -> u8 {
 /// Whether this is an IPv6 address that others reach, and so tells a /64 of ours.
 pub fn is_global_ipv6(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if !v6.is_loopback() && !v6.is_unspecified() && !v6.is_unicast_link_local())
+}
+
+/// Whether a network holds IPv6 addresses that stand for IPv4 ones. There a /64 is no customer's: it holds the whole
+/// IPv4 internet behind a translator, or all who use the same relay. A translator may also have a prefix of its network's
+/// own, which nobody can tell from others.
+pub fn holds_translated(net: &IpNet) -> bool {
+    static PREFIXES: LazyLock<Allowlist> = LazyLock::new(|| {
+        let prefixes = [
+            "64:ff9b::/96",    // NAT64, RFC 6052
+            "64:ff9b:1::/48",  // NAT64 within a network, RFC 8215
+            "::ffff:0:0:0/96", // SIIT, RFC 2765
+            "::/96",           // IPv4-compatible, RFC 4291
+            "2001::/32",       // Teredo, RFC 4380: the /64 is that of a server
+        ];
+        prefixes.into_iter().filter_map(|prefix| prefix.parse::<IpNet>().ok()).collect()
+    });
+    PREFIXES.meets(net)
 }
 
 /// Reads an address, or a host name, which is given back in small letters and without the dot at the end. `None` for
@@ -133,6 +153,18 @@ mod tests {
         }
         for text in ["", "192.0.2", "192.0.2.1/33", "192.0.2.0/255.0.255.0", "192.0.2.0/", "fe80::1%eth0", "pbx"] {
             assert_eq!(text.parse::<Plain>(), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn translated_addresses_are_told_from_others() {
+        let holds = |net: &str| holds_translated(&net.parse().unwrap());
+        for net in ["64:ff9b::/64", "64:ff9b:1:2::/64", "::ffff:0:0:0/96", "::/64", "2001:0:5ef5:79fd::/64", "64::/16"]
+        {
+            assert!(holds(net), "{net}");
+        }
+        for net in ["2001:db8::/64", "64:ff9b:2::/64", "2002:cb00:7107::/48", "2001:1::/64", "0.0.0.0/0"] {
+            assert!(!holds(net), "{net}");
         }
     }
 
