@@ -556,15 +556,14 @@ fn actor() -> impl Strategy<Value = Actor> {
 fn user() -> impl Strategy<Value = Vec<u8>> {
     let words = || vec(select(WORDS.to_vec()), 0..6).prop_map(|words| words.concat());
     let perhaps = |piece: &'static str| select(vec!["", piece]);
-    (
-        words(),
-        perhaps("\r\n\r\n"),
-        perhaps(SHORTEST_END),
-        perhaps(SHORTEST_BEGINNING),
-        perhaps("x"),
-        words(),
-        any::<bool>(),
-    )
+    let end = vec![
+        "",
+        "",
+        SHORTEST_END,
+        "\r\nSessionID: \r\nLocalAddress: \r\nRemoteAddress: \r\n\r\n",
+        "\r\nRemoteAddress: (null)\r\n\r\n",
+    ];
+    (words(), perhaps("\r\n\r\n"), select(end), perhaps(SHORTEST_BEGINNING), perhaps("x"), words(), any::<bool>())
         .prop_map(|(before, cut, end, beginning, account, after, neat)| {
             let forged = [cut, end, beginning, account].concat();
             if neat { forged } else { [before, forged, after].concat() }.into_bytes()

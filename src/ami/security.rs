@@ -6,14 +6,17 @@
 //!
 //! How that is known: Asterisk writes the fields of an event in a fixed order, and what an attacker can write stands
 //! before the addresses. Whatever he adds, the true `SessionID, LocalAddress, RemoteAddress` follow it, in the same
-//! frame or, if he wrote an empty line, in a later one. And he has little room: PJSIP decodes 36 bytes of a user name,
-//! chan_sip takes 247 encoded ones, where CR, LF and a colon cost three each. Forged addresses and the empty line that
-//! makes a frame end with them cost 103 or more, all that Asterisk writes up to AccountID 169 or more: there is no
-//! room for both. So
-//! - a frame that is not canonical and begins in the middle is the rest of the event before it, whatever that looked
-//!   like, and of such frames only the end of the last one counts;
-//! - a frame that begins as an event begins is a new event, and proves what came before it sound; but if the one
-//!   before it was cut off ahead of its addresses, it can only be the rest of that one, dressed up.
+//! frame or, if he wrote an empty line, in a later one. And he has little room (see `room`): PJSIP decodes 36 bytes of a
+//! user name, chan_sip takes 247 encoded ones. Forged addresses and the empty line that makes a frame end with them
+//! cost 103 or more, all that Asterisk writes up to AccountID 171 or more: there is no room for both. So
+//! - a frame that begins in the middle is the rest of the event before it, whatever that looked like, and of such
+//!   frames only the end of the last one counts;
+//! - a frame that begins as an event is a new event, and proves what came before it sound; unless all that an attacker
+//!   would have had to write, from the account of the event before it up to here, fits into his room: then it can be
+//!   the rest of that one, dressed up.
+//!
+//! By the same count an event is known to be whole even if its addresses cannot be read: the names of its last three
+//! fields alone leave no room for the beginning of another. So whoever comes next is not blamed for it.
 //!
 //! The manager interface over HTTP has no such limit: there any number of perfect events can be forged.
 
@@ -21,8 +24,11 @@ mod canon;
 mod endpoint;
 mod event_time;
 mod lines;
+mod room;
 
 use std::hash::RandomState;
+
+use canon::{Sender, Shape, Start};
 
 use super::frame::Frame;
 use crate::model::security::{SecurityEvent, Service};
@@ -40,7 +46,11 @@ pub struct Guard {
 #[derive(Debug)]
 enum Held {
     /// A canonical event, which the next frame may expose as forged.
-    Event(SecurityEvent),
+    Event {
+        event: SecurityEvent,
+        /// As in [`Broken`].
+        room: usize,
+    },
     /// Frames that are not canonical, and belong together.
     Broken(Broken),
 }
@@ -56,36 +66,40 @@ pub struct Counts {
     pub overlong: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Broken {
     /// Whether lines stand in them where only an attacker can have put them.
     tampered: bool,
-    /// Whether an event began in them; what follows without a beginning of its own is the rest of it.
-    begun: bool,
-    /// Whether that event has not yet come to its addresses.
-    cut: bool,
     /// Who the last of them names.
-    sender: Option<canon::Sender>,
+    sender: Option<Sender>,
+    /// How much more their writer may have written, in bytes of his request.
+    room: usize,
 }
 
 impl Guard {
     /// Takes the next frame; what may be acted on now goes to `out`.
     pub fn frame(&mut self, frame: &Frame<'_>, out: &mut Vec<SecurityEvent>) {
-        let shape = match frame {
-            Frame::Whole(bytes) => canon::shape(bytes, &self.hasher),
+        match frame {
+            Frame::Whole(bytes) => match canon::shape(bytes, &self.hasher) {
+                Shape::Neutral => {}
+                Shape::Event { event, written } => self.event(event, written, bytes, out),
+                Shape::Broken { start, sender } => self.broken(start, sender, bytes, out),
+            },
             Frame::Overlong(tail) => {
                 // Nothing honest makes an event that long.
                 self.counts.overlong += 1;
-                canon::Shape::Broken { begins: false, sender: canon::sender(tail, &self.hasher), tampered: true }
+                self.broken(Start::Middle, canon::sender(tail, &self.hasher), tail, out);
             }
-        };
-        match (shape, &mut self.held) {
-            (canon::Shape::Neutral, _) => {}
-            (canon::Shape::Event(event), Some(Held::Broken(broken))) if broken.cut => {
-                broken.cut = false;
-                broken.sender = Some(canon::Sender::of(&event));
+        }
+    }
+
+    fn event(&mut self, event: SecurityEvent, written: &[u8], frame: &[u8], out: &mut Vec<SecurityEvent>) {
+        match &mut self.held {
+            // It is the rest of what is held, dressed up.
+            Some(Held::Broken(broken)) if room::needed(frame) <= broken.room => {
+                *broken = Broken { tampered: true, sender: Some(Sender::of(&event)), room: 0 };
             }
-            (canon::Shape::Event(event), held) => {
+            held => {
                 let settled = held.is_none();
                 self.settle(out);
                 // On PJSIP no value that may hold CR LF has room for forged addresses, so what stands on settled
@@ -93,27 +107,30 @@ impl Guard {
                 if settled && event.service == Service::Pjsip {
                     out.push(event);
                 } else {
-                    self.held = Some(Held::Event(event));
+                    self.held = Some(Held::Event { room: room::behind(event.service, written), event });
                 }
-            }
-            (canon::Shape::Broken { begins, sender, tampered }, _) => {
-                if begins && !self.is_cut() {
-                    self.settle(out);
-                }
-                let before = match self.held.take() {
-                    None => Broken::default(),
-                    Some(Held::Event(_)) => Broken { begun: true, ..Broken::default() },
-                    Some(Held::Broken(broken)) => broken,
-                };
-                let tampered = tampered || before.tampered || before.begun;
-                self.held = Some(Held::Broken(Broken {
-                    tampered,
-                    begun: begins || before.begun,
-                    cut: sender.is_none() && (before.cut || begins && tampered),
-                    sender,
-                }));
             }
         }
+    }
+
+    fn broken(&mut self, start: Start<'_>, sender: Option<Sender>, frame: &[u8], out: &mut Vec<SecurityEvent>) {
+        let room = match &self.held {
+            None => 0,
+            Some(Held::Event { room, .. } | Held::Broken(Broken { room, .. })) => *room,
+        };
+        let (tampered, room) = match start {
+            Start::Middle => (true, room::after(room, frame)),
+            _ if room::needed(frame) <= room => (true, room::after(room, frame)),
+            Start::Event { tampered, service, written } => {
+                self.settle(out);
+                (tampered, room::behind(service, written))
+            }
+            Start::Strange => {
+                self.settle(out);
+                (false, 0)
+            }
+        };
+        self.held = Some(Held::Broken(Broken { tampered, sender, room }));
     }
 
     /// Nothing came for a while, and the stream stands between two frames: the rest of a cut event comes in the same
@@ -127,14 +144,10 @@ impl Guard {
         self.held.is_some()
     }
 
-    fn is_cut(&self) -> bool {
-        matches!(&self.held, Some(Held::Broken(broken)) if broken.cut)
-    }
-
     fn settle(&mut self, out: &mut Vec<SecurityEvent>) {
         match self.held.take() {
             None => {}
-            Some(Held::Event(event)) => out.push(event),
+            Some(Held::Event { event, .. }) => out.push(event),
             Some(Held::Broken(Broken { tampered: true, sender: Some(sender), .. })) => {
                 self.counts.tampered += 1;
                 out.push(sender.accused());

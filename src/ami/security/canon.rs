@@ -11,21 +11,42 @@ use crate::model::security::{Acl, Endpoint, Kind, MAX_ACCOUNT, SecurityEvent, Se
 
 /// What a frame is.
 #[derive(Debug)]
-pub(super) enum Shape {
+pub(super) enum Shape<'a> {
     /// A canonical security event.
-    Event(SecurityEvent),
+    Event {
+        /// What it says.
+        event: SecurityEvent,
+        /// What an attacker may have written of it: all of it, from the account on.
+        written: &'a [u8],
+    },
     /// A response, or an event of another class: says nothing about the frames around it. It holds no address, so it
     /// cannot be the end of a cut event.
     Neutral,
     /// Anything else: perhaps a piece of an event that an attacker wrote an empty line into.
     Broken {
-        /// Whether it starts with all that Asterisk writes up to AccountID.
-        begins: bool,
+        /// How it begins.
+        start: Start<'a>,
         /// Who Asterisk says sent it, if the frame ends as an event does.
         sender: Option<Sender>,
+    },
+}
+
+/// How a frame begins that is neither an event in its one shape nor a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start<'a> {
+    /// With all that Asterisk writes up to the account.
+    Event {
         /// Whether lines stand where only an attacker can have put them.
         tampered: bool,
+        /// Which part of Asterisk says so.
+        service: Service,
+        /// What an attacker may have written of it: all of it, from the account on.
+        written: &'a [u8],
     },
+    /// As an event, but before an attacker could write it goes its own way: a version of Asterisk that we do not know.
+    Strange,
+    /// In the middle of an event.
+    Middle,
 }
 
 /// The lines that close a broken event.
@@ -92,23 +113,24 @@ const BASE_KEYS: [&[u8]; 10] = [
 ];
 
 /// The fields that tell who sent an event. They are the last ones that stand behind what an attacker can write.
-const SENDER_KEYS: [&[u8]; 3] = [b"SessionID", b"LocalAddress", b"RemoteAddress"];
+pub(super) const SENDER_KEYS: [&[u8]; 3] = [b"SessionID", b"LocalAddress", b"RemoteAddress"];
 
 /// What this frame is; session names become numbers by `hasher`.
-pub(super) fn shape(frame: &[u8], hasher: &impl BuildHasher) -> Shape {
+pub(super) fn shape<'a>(frame: &'a [u8], hasher: &impl BuildHasher) -> Shape<'a> {
     let mut lines = Lines::of(frame);
-    let (begins, tampered) = match header(&mut lines) {
-        Header::Security(header) => match body(&header, &mut lines, hasher) {
-            Ok(event) => return Shape::Event(event),
-            Err(tampered) => (true, tampered),
-        },
+    let start = match header(&mut lines) {
+        Header::Security(header) => {
+            let written = lines.rest().strip_prefix(b"AccountID: ").unwrap_or(lines.rest());
+            match body(&header, &mut lines, hasher) {
+                Ok(event) => return Shape::Event { event, written },
+                Err(tampered) => Start::Event { tampered, service: header.service, written },
+            }
+        }
         Header::Foreign if !lines.name_any(&SENDER_KEYS) => return Shape::Neutral,
-        // It starts like an event and then goes its own way before an attacker could write: a version of Asterisk
-        // that we do not know. Nobody is accused on such grounds.
-        Header::Strange => (false, false),
-        Header::Foreign | Header::Rest => (false, true),
+        Header::Foreign | Header::Other if frame.starts_with(b"Event: ") => Start::Strange,
+        Header::Foreign | Header::Other => Start::Middle,
     };
-    Shape::Broken { begins, sender: sender(frame, hasher), tampered }
+    Shape::Broken { start, sender: sender(frame, hasher) }
 }
 
 /// Who sent the event that ends with these bytes, if they end as an event does.
@@ -129,10 +151,12 @@ pub(super) fn sender(frame: &[u8], hasher: &impl BuildHasher) -> Option<Sender> 
 }
 
 enum Header<'a> {
+    /// That of a security event.
     Security(SecurityHeader<'a>),
+    /// That of a response, or of an event of another class.
     Foreign,
-    Strange,
-    Rest,
+    /// None that is known.
+    Other,
 }
 
 struct SecurityHeader<'a> {
@@ -144,12 +168,12 @@ struct SecurityHeader<'a> {
 /// What stands in front of anything that an attacker can write, up to the key of the account.
 fn header<'a>(lines: &mut Lines<'a>) -> Header<'a> {
     let Some(name) = lines.take(b"Event") else {
-        return if lines.has_next(b"Response") { Header::Foreign } else { Header::Rest };
+        return if lines.has_next(b"Response") { Header::Foreign } else { Header::Other };
     };
     match lines.take(b"Privilege") {
         Some(b"security,all") => {}
-        Some(_) => return Header::Foreign,
-        None => return Header::Rest,
+        Some(class) if !class.starts_with(b"security") => return Header::Foreign,
+        _ => return Header::Other,
     }
     // timestampevents, debug and systemname put fields of their own here.
     let mut time = lines.take(b"EventTV");
@@ -159,7 +183,7 @@ fn header<'a>(lines: &mut Lines<'a>) -> Header<'a> {
         }
         time = lines.take(b"EventTV");
     }
-    security_header(name, time, lines).map_or(Header::Strange, Header::Security)
+    security_header(name, time, lines).map_or(Header::Other, Header::Security)
 }
 
 fn security_header<'a>(name: &'a [u8], time: Option<&[u8]>, lines: &mut Lines<'a>) -> Option<SecurityHeader<'a>> {

@@ -10,6 +10,11 @@ impl<'a> Lines<'a> {
         Lines(frame)
     }
 
+    /// What has not been read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     /// Whether all of them have been read.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -169,3 +169,43 @@ fn an_asterisk_that_writes_all_its_events_in_an_unknown_shape_accuses_nobody() {
         assert_eq!(read(&SOUND.replace(known, unknown).repeat(3)), [], "{unknown}");
     }
 }
+
+#[test]
+fn an_event_whose_addresses_cannot_be_read_blames_nobody_whose_event_comes_next() {
+    let (local, remote) = ("IPV4/UDP/198.18.0.1/5060", "IPV4/UDP/198.18.0.20/37146");
+    let next = SOUND.replace("198.18.0.20", "203.0.113.1");
+    for (known, unknown) in [
+        (local, "IPV4/WS/198.18.0.1/5060"),
+        (local, "IPV4/198.18.0.1/5060"),
+        (local, "(null)"),
+        (local, ""),
+        (remote, "IPV4/WSS/198.18.0.20/37146"),
+        (remote, "IPV4/198.18.0.20/37146"),
+        (remote, "IPV4/UDP/198.18.0.20/"),
+        (remote, "IPV4/UDP/(null)/0"),
+        (remote, "(null)"),
+        (remote, ""),
+        (&format!("{local}\r\nRemoteAddress: {remote}"), "\r\nRemoteAddress: "),
+    ] {
+        let strange = SOUND.replace(known, unknown);
+        assert_eq!(read(&format!("{strange}{next}")), [(Kind::InvalidAccountId, "203.0.113.1".into())], "{unknown:?}");
+    }
+}
+
+#[test]
+fn addresses_that_cannot_be_read_hide_no_rest_dressed_up_as_a_harmless_event() {
+    let beginning = dress("").trim_start_matches("x\r\n\r\n").replace("PJSIP", "").replace(": y", ": ");
+    for end in [
+        // With this one chan_sip has room for it, to the byte.
+        "\r\nSessionID: \r\nLocalAddress: \r\nRemoteAddress: \r\n\r\n",
+        "\r\nLocalAddress: (null)\r\nRemoteAddress: (null)\r\n\r\n",
+        "\r\nRemoteAddress: IPV4/UDP/9.9.9.9/\r\n\r\n",
+        "\r\nRemoteAddress: \r\n\r\n\r\n\r\n",
+        "\r\n\r\n",
+    ] {
+        let stream = sound(&format!("{end}{beginning}"));
+        assert_eq!(read(&stream), [(Kind::Tampered, "198.18.0.20".into())], "{end:?}");
+    }
+}
+
+mod strange;
