@@ -1,6 +1,7 @@
 # SIPban white list: what is never blocked. One entry a line: an address, a network or a host name.
 # Everything from # or ; on is a comment. Reload with SIGHUP, or use "wl add" and "wl del" on the console.
-# This machine's own addresses and the one of Asterisk's manager interface are protected without being listed.
+# This machine's own addresses, its gateways and name servers, and the address of Asterisk's manager interface are
+# protected without being listed.
 
 127.0.0.1
 

@@ -37,7 +37,7 @@ const JUST_AUTHENTICATED: Duration = Duration::from_secs(60);
 pub struct Policy {
     /// How much is too much.
     pub limits: Limits,
-    /// Never blocked: white list, loopback, this machine, the AMI host.
+    /// Never blocked: white list, loopback, this machine, its gateways and name servers, the AMI host.
     pub protected: Allowlist,
     /// Whether this machine is known to have an IPv6 address of its own, which `protected` then holds.
     pub knows_own_ipv6: bool,

@@ -1,5 +1,6 @@
-//! Who is never blocked: the white list, loopback, this machine's addresses, the AMI host.
+//! Who is never blocked: the white list, loopback, this machine's addresses, gateways and name servers, the AMI host.
 
+pub mod machine;
 pub mod resolver;
 pub mod whitelist;
 
@@ -7,10 +8,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use nix::ifaddrs::getifaddrs;
 
 use crate::model::allowlist::Allowlist;
 use crate::model::net::{NetOrHost, Plain, is_global_ipv6};
+use crate::protection::machine::Machine;
 use crate::protection::whitelist::WhiteList;
 
 /// Protected addresses and where each comes from.
@@ -24,8 +25,8 @@ pub struct Protection {
     names: HashMap<String, Vec<IpAddr>>,
     /// Names that could not be resolved last.
     not_found: BTreeSet<String>,
-    /// Addresses of this machine's interfaces.
-    machine: Vec<IpAddr>,
+    /// This machine, and what it needs to reach others.
+    machine: Machine,
     /// All of it, made anew when any of it changes.
     protected: Allowlist,
     /// Labels of what does not stand in the white list as it is here.
@@ -40,7 +41,7 @@ impl Default for Protection {
             ami_host: String::new(),
             names: HashMap::new(),
             not_found: BTreeSet::new(),
-            machine: Vec::new(),
+            machine: Machine::default(),
             protected: Allowlist::default(),
             labels: HashMap::new(),
         };
@@ -89,17 +90,18 @@ impl Protection {
 
     /// Whether this machine has an IPv6 address that others reach.
     pub fn knows_own_ipv6(&self) -> bool {
-        self.machine.iter().any(is_global_ipv6)
+        self.machine.addresses.iter().any(is_global_ipv6)
     }
 
     /// Whether this is an address of one of this machine's interfaces.
     pub fn is_machine(&self, address: &IpAddr) -> bool {
-        self.machine.contains(address)
+        self.machine.addresses.contains(address)
     }
 
-    /// Whether anything in this network is protected, other than this machine itself.
+    /// Whether the white list or the AMI host protects anything in this network, other than this machine itself.
     pub fn protects_others_in(&self, net: &IpNet) -> bool {
-        let others = self.all().map(|(held, _)| held).filter(|held| !self.is_machine(&held.addr()));
+        let labelled = self.of_listed_names().chain(self.of_ami_host()).map(|(held, _)| held);
+        let others = self.listed().copied().chain(labelled).filter(|held| !self.is_machine(&held.addr()));
         others.collect::<Allowlist>().meets(net)
     }
 
@@ -112,7 +114,7 @@ impl Protection {
 
     /// What is protected without being on the white list, in words.
     pub fn own(&self) -> Vec<String> {
-        self.unlisted().into_iter().map(|(_, label)| label).collect()
+        self.unlisted().map(|(_, label)| label).collect()
     }
 
     /// Host names to resolve again and again.
@@ -146,17 +148,9 @@ impl Protection {
         news
     }
 
-    /// Looks at this machine's addresses; true if they have changed.
+    /// Looks at this machine's addresses, gateways and name servers; true if they have changed.
     pub fn follow_machine(&mut self) -> bool {
-        let Ok(interfaces) = getifaddrs() else { return false };
-        let address = |interface: nix::ifaddrs::InterfaceAddress| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        };
-        let mut machine: Vec<IpAddr> = interfaces.filter_map(address).collect();
-        machine.sort_unstable();
-        machine.dedup();
+        let Some(machine) = Machine::look() else { return false };
         let changed = machine != self.machine;
         if changed {
             self.machine = machine;
@@ -182,11 +176,7 @@ impl Protection {
 
     /// Everything protected, with a label where it does not stand in the white list as it is here.
     fn all(&self) -> impl Iterator<Item = (IpNet, Option<String>)> + '_ {
-        let named = self.white_list.entries().flat_map(|entry| match entry {
-            NetOrHost::Net(_) => Vec::new(),
-            NetOrHost::Host(name) => self.of_name(name, name),
-        });
-        let labelled = named.chain(self.unlisted()).map(|(net, label)| (net, Some(label)));
+        let labelled = self.of_listed_names().chain(self.unlisted()).map(|(net, label)| (net, Some(label)));
         self.listed().map(|net| (*net, None)).chain(labelled)
     }
 
@@ -199,21 +189,39 @@ impl Protection {
     }
 
     /// What is protected without being on the white list.
-    fn unlisted(&self) -> Vec<(IpNet, String)> {
+    fn unlisted(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {
         let loopback = ["127.0.0.0/8", "::1/128"].into_iter();
         let loopback = loopback.filter_map(|net| Some((net.parse().ok()?, net.to_owned())));
-        let machine = self.machine.iter().filter(|address| !address.is_loopback());
-        let machine = machine.map(|address| (IpNet::from(*address), format!("{address} (this machine)")));
-        let ami = match self.ami_host.parse::<IpAddr>() {
-            Ok(address) if address.is_loopback() => Vec::new(),
-            Ok(address) => vec![(IpNet::from(address), format!("{address} (AMI host)"))],
-            Err(_) => self.of_name(&self.ami_host, "AMI host"),
-        };
-        loopback.chain(machine).chain(ami).collect()
+        loopback.chain(self.of_machine()).chain(self.of_ami_host())
     }
 
-    fn of_name(&self, name: &str, label: &str) -> Vec<(IpNet, String)> {
-        let addresses = self.names.get(name).into_iter().flatten();
-        addresses.map(|address| (IpNet::from(*address), format!("{address} ({label})"))).collect()
+    fn of_machine(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {
+        let Machine { addresses, gateways, name_servers } = &self.machine;
+        [(addresses, "this machine"), (gateways, "gateway"), (name_servers, "name server")]
+            .into_iter()
+            .flat_map(|(addresses, what)| addresses.iter().map(move |address| (*address, what)))
+            .filter(|(address, _)| !address.is_loopback())
+            .map(|(address, what)| labelled(address, what))
     }
+
+    fn of_ami_host(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {
+        let address = self.ami_host.parse::<IpAddr>().ok().filter(|address| !address.is_loopback());
+        address.map(|address| labelled(address, "AMI host")).into_iter().chain(self.of_name(&self.ami_host, "AMI host"))
+    }
+
+    fn of_listed_names(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {
+        self.white_list.entries().flat_map(|entry| match entry {
+            NetOrHost::Net(_) => Vec::new(),
+            NetOrHost::Host(name) => self.of_name(name, name).collect(),
+        })
+    }
+
+    fn of_name<'a>(&'a self, name: &str, what: &'a str) -> impl Iterator<Item = (IpNet, String)> + 'a {
+        let addresses = self.names.get(name).into_iter().flatten();
+        addresses.map(move |address| labelled(*address, what))
+    }
+}
+
+fn labelled(address: IpAddr, what: &str) -> (IpNet, String) {
+    (IpNet::from(address), format!("{address} ({what})"))
 }

@@ -122,7 +122,8 @@ pub enum Reply {
     WhiteList {
         /// The entries of the file.
         entries: Vec<String>,
-        /// Addresses protected without being listed: loopback, this machine, the AMI host.
+        /// Addresses protected without being listed: loopback, this machine, its gateways and name servers, the AMI
+        /// host.
         own: Vec<String>,
     },
     /// Added; the blocks it freed.

@@ -252,3 +252,30 @@ fn a_thousand_attackers_at_once_are_all_blocked_in_little_memory() {
         assert!(lab.resident() < 10 << 20, "{} bytes resident", lab.resident());
     });
 }
+
+#[test]
+fn the_gateways_are_never_blocked_and_freed_when_they_become_gateways() {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    each(|mut lab| {
+        let Some(_outside) = lab.netns.joined(&["198.18.0.1", "2001:db8:18::1"].map(address), &[]) else { return };
+        let route = |lab: &Lab, via: &str| {
+            let family = if via.contains(':') { "-6" } else { "-4" };
+            lab.netns.run(&["ip", family, "route", "replace", "default", "via", via, "dev", "near"]);
+        };
+        route(&lab, "198.18.0.254");
+        route(&lab, "2001:db8:18::fe");
+        lab.start();
+        for gateway in ["198.18.0.254", "2001:db8:18::fe"] {
+            lab.attack(gateway);
+            lab.wait_for_log(&format!("WHITE LIST => {gateway} not blocked (Invalid Account): {gateway} (gateway)"));
+            let refused = format!("{gateway} is in the white list\nprotected by {gateway} (gateway)");
+            assert_eq!(lab.console(&format!("block {gateway}")), refused);
+            assert!(lab.console("wl").contains(&format!("{gateway} (gateway)")));
+            assert!(lab.console(&format!("why {gateway}")).contains(&format!("{gateway} (gateway)")));
+        }
+        lab.attack_and_block("198.18.0.253");
+        route(&lab, "198.18.0.253");
+        lab.wait_for_blocks(&[]);
+        lab.wait_for_log("UNBLOCK => 198.18.0.253 (White List)");
+    });
+}
