@@ -277,8 +277,9 @@ impl Owner {
     /// Lets wait what the kernel refused.
     fn try_later(&mut self, net: IpNet, change: Attempt, now: Now) {
         let most = self.firewall.capacity();
-        if !self.pending.put(net, change, now, most) {
-            let text = format!("ERROR => {most} blocks that the kernel refused wait: others are not tried again");
+        if self.pending.put(net, change, now, most).is_some() {
+            let text =
+                format!("ERROR => more than {most} blocks that the kernel refused: the others are not tried again");
             self.say_once(&text, now, |text| error!("{text}"));
         }
     }

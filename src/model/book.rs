@@ -88,6 +88,13 @@ impl Book {
         self.by_end().map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason }).collect()
     }
 
+    /// The wall clock was set: moves begin and end of every block.
+    pub fn shift(&mut self, shift: impl Fn(UnixTime) -> UnixTime) {
+        for (net, block) in self.by_end().collect::<Vec<_>>() {
+            self.insert(net, Block { since: shift(block.since), end: shift(block.end), ..block });
+        }
+    }
+
     /// Number of blocks.
     pub fn len(&self) -> usize {
         self.blocks.len()

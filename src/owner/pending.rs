@@ -1,6 +1,7 @@
 //! What the kernel did not take and is tried again, each time later than the time before.
 //!
-//! Bounded: at most as many blocks wait as the firewall bears, and an unblock waits only for a block in force.
+//! Bounded: at most as many blocks wait as the firewall bears, of which the least sure go first, and an unblock waits
+//! only for a block in force.
 //!
 //! PURE: no clock, no I/O.
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::model::block::Block;
+use crate::model::book::Book;
 use crate::model::clock::{Now, UnixTime};
 
 /// Time after which a change is tried again for the first time; it doubles each time.
@@ -33,79 +35,86 @@ pub enum Attempt {
 /// The queue of refused changes. For each address or network there is one, the last that was asked for.
 #[derive(Debug, Default)]
 pub struct Pending {
-    waiting: BTreeMap<IpNet, Waiting>,
+    blocks: Book,
+    frees: BTreeMap<IpNet, &'static str>,
+    tries: BTreeMap<IpNet, Tries>,
     times: BTreeSet<(Duration, IpNet)>,
-    /// How many of them are blocks.
-    blocks: usize,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    change: Attempt,
+/// How often a change was refused, and when it is tried again (monotonic).
+#[derive(Clone, Copy, Debug)]
+struct Tries {
     failures: u32,
     again: Duration,
 }
 
 impl Pending {
-    /// Lets a change wait that the kernel has just refused. Returns false if it is a block, and as many blocks as `most`
-    /// wait already: it is then not tried again.
-    pub fn put(&mut self, net: IpNet, change: Attempt, now: Now, most: usize) -> bool {
-        let before = self.take(&net);
-        if matches!(change, Attempt::Block(_)) && self.blocks >= most {
-            return false;
+    /// Lets a change wait that the kernel has just refused. Returns the block that is not tried again, if `most` wait
+    /// already: the least sure of them, or this one if none is less sure.
+    pub fn put(&mut self, net: IpNet, attempt: Attempt, now: Now, most: usize) -> Option<IpNet> {
+        let failures = self.tries.get(&net).map_or(0, |tries| tries.failures);
+        let before = self.remove(&net);
+        let is_same = |before: Attempt| std::mem::discriminant(&before) == std::mem::discriminant(&attempt);
+        let failures = if before.is_some_and(is_same) { failures.saturating_add(1) } else { 1 };
+        let dropped = match attempt {
+            Attempt::Block(block) if self.blocks.len() >= most => {
+                let less_sure = self.blocks.least_sure().next().filter(|(_, held)| held.proof < block.proof);
+                let Some((less_sure, _)) = less_sure else { return Some(net) };
+                self.remove(&less_sure);
+                Some(less_sure)
+            }
+            Attempt::Block(_) | Attempt::Free(_) => None,
+        };
+        match attempt {
+            Attempt::Block(block) => self.blocks.insert(net, block),
+            Attempt::Free(why) => drop(self.frees.insert(net, why)),
         }
-        let again_for = |waiting: &Waiting| std::mem::discriminant(&waiting.change) == std::mem::discriminant(&change);
-        let failures = before.filter(again_for).map_or(1, |waiting| waiting.failures.saturating_add(1));
         let again = now.monotonic + SOON.saturating_mul(2_u32.saturating_pow(failures - 1)).min(SELDOM);
-        self.blocks += usize::from(matches!(change, Attempt::Block(_)));
+        self.tries.insert(net, Tries { failures, again });
         self.times.insert((again, net));
-        self.waiting.insert(net, Waiting { change, failures, again });
-        true
+        dropped
     }
 
     /// Gives up what waits for this address or network: it was done, or something else was asked for.
     pub fn remove(&mut self, net: &IpNet) -> Option<Attempt> {
-        self.take(net).map(|waiting| waiting.change)
+        let attempt = self.get(net)?;
+        self.blocks.remove(net);
+        self.frees.remove(net);
+        if let Some(Tries { again, .. }) = self.tries.remove(net) {
+            self.times.remove(&(again, *net));
+        }
+        Some(attempt)
     }
 
     /// What is to be tried again now. It waits on until its outcome is known.
     pub fn due(&self, now: Now) -> Vec<(IpNet, Attempt)> {
         let due = self.times.iter().take_while(|(again, _)| *again <= now.monotonic).take(AT_ONCE);
-        due.map(|(_, net)| (*net, self.waiting[net].change)).collect()
+        due.filter_map(|(_, net)| Some((*net, self.get(net)?))).collect()
     }
 
     /// Whether exactly this address or network is to be freed.
     pub fn is_to_be_freed(&self, net: &IpNet) -> bool {
-        self.waiting.get(net).is_some_and(|waiting| matches!(waiting.change, Attempt::Free(_)))
+        self.frees.contains_key(net)
     }
 
     /// Whom the kernel has not freed yet.
     pub fn frees(&self) -> impl Iterator<Item = IpNet> + '_ {
-        self.waiting.keys().copied().filter(|net| self.is_to_be_freed(net))
+        self.frees.keys().copied()
     }
 
-    /// Whom the kernel has not blocked yet.
+    /// Whom the kernel has not blocked yet, soonest end first.
     pub fn blocks(&self) -> impl Iterator<Item = (IpNet, Block)> + '_ {
-        self.waiting.iter().filter_map(|(net, waiting)| match waiting.change {
-            Attempt::Block(block) => Some((*net, block)),
-            Attempt::Free(_) => None,
-        })
+        self.blocks.by_end()
     }
 
     /// The wall clock was set: moves begin and end of the blocks.
     pub fn shift(&mut self, shift: impl Fn(UnixTime) -> UnixTime) {
-        for waiting in self.waiting.values_mut() {
-            if let Attempt::Block(block) = &mut waiting.change {
-                (block.since, block.end) = (shift(block.since), shift(block.end));
-            }
-        }
+        self.blocks.shift(shift);
     }
 
-    fn take(&mut self, net: &IpNet) -> Option<Waiting> {
-        let waiting = self.waiting.remove(net)?;
-        self.times.remove(&(waiting.again, *net));
-        self.blocks -= usize::from(matches!(waiting.change, Attempt::Block(_)));
-        Some(waiting)
+    fn get(&self, net: &IpNet) -> Option<Attempt> {
+        let block = || self.blocks.get(net).copied().map(Attempt::Block);
+        self.frees.get(net).copied().map(Attempt::Free).or_else(block)
     }
 }
 
@@ -124,6 +133,10 @@ mod tests {
 
     fn block(end: u64) -> Attempt {
         Attempt::Block(Block::new(UnixTime(0), UnixTime(end), Reason::FailedAcl))
+    }
+
+    fn sure() -> Attempt {
+        Attempt::Block(Block::new(UnixTime(0), UnixTime(9), Reason::Manual))
     }
 
     #[test]
@@ -156,19 +169,23 @@ mod tests {
     #[test]
     fn no_more_blocks_wait_than_there_is_room_for_and_an_unblock_always() {
         let mut pending = Pending::default();
-        assert_eq!((0..100).filter(|n| pending.put(net(*n), block(9), at(0), 10)).count(), 10);
-        assert!(pending.put(net(200), Attempt::Free("Flush"), at(0), 10));
-        assert!(!pending.put(net(200), block(9), at(0), 10));
-        pending.remove(&net(0));
-        assert!(pending.put(net(201), block(9), at(0), 10));
-        assert_eq!((pending.blocks().count(), pending.frees().count()), (10, 0));
+        let mut put = |n, attempt| pending.put(net(n), attempt, at(0), 10);
+        assert_eq!((0..100).filter_map(|n| put(n, block(9))).count(), 90);
+        assert_eq!(put(200, Attempt::Free("Flush")), None);
+        // The last that was asked for, which finds no room.
+        assert_eq!(put(200, block(9)), Some(net(200)));
+        assert_eq!(put(201, sure()), Some(net(0)));
+        assert_eq!(put(202, block(9)), Some(net(202)));
+        assert_eq!((pending.blocks().count(), pending.frees().count(), pending.due(at(1)).len()), (10, 0, 10));
+        pending.remove(&net(1));
+        assert_eq!(pending.put(net(203), block(9), at(0), 10), None);
     }
 
     #[test]
     fn so_many_are_tried_at_once_and_the_others_a_little_later() {
         let mut pending = Pending::default();
         let all = AT_ONCE as u32 + 10;
-        (0..all).for_each(|n| assert!(pending.put(net(n), block(9), at(0), usize::MAX)));
+        (0..all).for_each(|n| assert_eq!(pending.put(net(n), block(9), at(0), usize::MAX), None));
         let first = pending.due(at(1));
         assert_eq!(first.len(), AT_ONCE);
         for (net, _) in first {

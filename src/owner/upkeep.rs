@@ -14,7 +14,6 @@ use crate::firewall::Refused;
 use crate::firewall::scope::Scope;
 use crate::judge::{Evidence, overdue};
 use crate::logging::escape;
-use crate::model::block::Block;
 use crate::model::clock::{Now, UnixTime};
 use crate::state::journal::Record;
 use crate::system::daemon;
@@ -151,9 +150,7 @@ impl Owner {
         self.in_step = now;
         warn!("CLOCK => set by {jump} s; the blocks move with it");
         let shift = |at: UnixTime| UnixTime(at.0.saturating_add_signed(jump));
-        for (net, block) in self.book.by_end().collect::<Vec<_>>() {
-            self.book.insert(net, Block { since: shift(block.since), end: shift(block.end), ..block });
-        }
+        self.book.shift(shift);
         self.pending.shift(shift);
         self.evidence.shift(jump);
         self.rewrite_journal(now);
