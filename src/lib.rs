@@ -15,14 +15,39 @@
 //! after a while and says that the daemon is busy. The owner never waits for any of them, nor for a network. A panic
 //! anywhere ends the process; start-up adopts what is in the kernel.
 //!
+//! # The rooms
+//! Imports run down only, from the first of these to the last.
+//! ```text
+//!  main, cli   start, words of the command line
+//!  command     a subcommand each: serve (the daemon), ctl, replay, check, stats
+//!  owner       the loop; start-up and upkeep, answers to the console, the gate that every block passes, what is pending
+//!  ami         thread: connects, logs in, pings; frames and security events as Asterisk sends them
+//!  judge       whom to block, on what evidence
+//!  protection  who is never blocked: white list, names in it (thread), this machine
+//!  system      daemon and service manager, signals (thread), ticker (thread), tables of sockets
+//!  event       what wakes the owner
+//!  console     threads: listener, sessions; who is let in, commands, texts of the answers, whois
+//!  state       what survives: journal (with the thread that syncs it), dump
+//!  firewall    iptables or ipset behind one trait, or none in a dry run; which traffic; the programs that are run
+//!  logging     the log: budget of its lines, repeats, local time, escapes
+//!  config      sipban.conf
+//!  model       values that all speak of: clock, addresses, blocks and the book of them, security events
+//!  file        regular files, opened without waiting
+//!  failure     why the program ends, and with which status
+//! ```
+//!
 //! # What always holds
-//! - The book, the journal, the log and the console claim only what the kernel was seen to take ([`owner`]).
+//! - The book, the log and the console claim only what the kernel took, and when it is seen that a block is not there they
+//!   claim it no longer. The journal holds that, and what the kernel refused, to be tried again ([`owner`]).
 //! - Evidence counts only from events that Asterisk is known to have written as they stand ([`ami::security`]).
-//! - Nobody protected is blocked, on whatever evidence ([`judge`]).
+//! - Nobody protected is blocked, on whatever evidence and by whomever: every block passes one gate ([`owner`]).
 //! - What decides is pure: [`judge`], [`model`], [`firewall::scope`], [`ami::frame`], [`ami::security`] take the time as
 //!   an argument and neither read nor write anything.
-//! - Memory is bounded, whatever comes in: a frame by [`ami::frame::MAX_FRAME`], evidence by
-//!   [`judge::evidence::MAX_SOURCES`] and [`judge::evidence::MAX_ITEMS`], the inbox, console sessions and their lines.
+//! - What strangers send takes bounded memory: a frame at most [`ami::frame::MAX_FRAME`], evidence
+//!   [`judge::evidence::MAX_SOURCES`] and [`judge::evidence::MAX_ITEMS`]. At most [`firewall::Firewall::capacity`] blocks
+//!   are in force but for those of one turn, and as many wait for the kernel to take them. The inbox, console sessions and
+//!   their lines, and what the log keeps apart are bounded too. What the administrator writes, the white list and the
+//!   dump, is held as it is.
 
 pub mod ami;
 pub mod cli;

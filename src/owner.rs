@@ -1,9 +1,12 @@
 //! The owner: the one thread that holds the ban state and runs the firewall's commands.
 //!
-//! Its loop is gather, judge, enforce, commit, tell. INVARIANT: the book, the journal, the log and the console claim
-//! only what the kernel was seen to take.
+//! Its loop is gather, judge, enforce, commit, tell. The first two are here, the others in `enforce`.
+//!
+//! INVARIANT: the book, the journal, the log and the console claim only what the kernel took. The journal keeps beside it
+//! what the kernel refused, so that it is tried again after a restart too.
 
 mod answer;
+mod enforce;
 mod gate;
 mod pending;
 mod rhythm;
@@ -11,7 +14,7 @@ pub mod startup;
 mod stats;
 mod upkeep;
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,7 +28,7 @@ use crate::console::Console;
 use crate::console::request::Reply;
 use crate::event::Event;
 use crate::firewall::scope::Scope;
-use crate::firewall::{Change, Firewall, Refused, run};
+use crate::firewall::{Firewall, run};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, standing};
 use crate::logging::{Budget, LogHandle, Repeats};
 use crate::model::block::{Block, MANY, Proof, Reason};
@@ -35,18 +38,15 @@ use crate::model::net::Plain;
 use crate::model::security::SecurityEvent;
 use crate::protection::Protection;
 use crate::protection::resolver::Resolver;
-use crate::state::journal::{Journal, Record};
-use gate::{Asked, Denied, Gate, Plan};
-use pending::{Attempt, Pending};
+use crate::state::journal::Journal;
+use gate::{Asked, Denied, Plan};
+use pending::Pending;
 use rhythm::Rhythm;
 use stats::Stats;
 
 /// Most events taken from the inbox in one turn of the loop: some 14,000 attackers at once. More would hardly be quicker,
 /// and what such a batch needs for a moment the allocator keeps.
 const GATHER: usize = 128;
-
-/// Most lines handed to the log in one piece, which it writes in one go.
-const TELL: usize = 256;
 
 /// At most this long may the firewall's programs take in one turn, all together: well below the time after which systemd
 /// thinks the daemon dead (`WatchdogSec`), and which starts anew with every tick.
@@ -64,7 +64,7 @@ pub struct Owner {
     console: Option<Console>,
     resolver: Option<Resolver>,
     /// Sessions that wait for Asterisk's answer to a Ping.
-    awaiting_pong: Vec<Sender<Reply>>,
+    awaiting_pong: VecDeque<Sender<Reply>>,
     book: Book,
     /// What the kernel did not take.
     pending: Pending,
@@ -204,124 +204,10 @@ impl Owner {
         }
     }
 
-    /// What every block has to pass.
-    fn gate(&self) -> Gate<'_> {
-        let (protection, book, pending) = (&self.protection, &self.book, &self.pending);
-        Gate { protection, book, pending, most: self.firewall.capacity() }
-    }
-
     fn tell_spared(&mut self, net: IpNet, reason: Reason, label: &str, now: Now) {
         let text = format!("WHITE LIST => {} not blocked ({reason}): {label}", Plain(net));
         if self.spared.allow(&text, now) {
             info!("{text}");
-        }
-    }
-
-    /// Enforce, commit, tell.
-    fn carry_out(&mut self, mut plan: Plan, now: Now) -> Vec<IpNet> {
-        self.cover(now);
-        let mut records: Vec<Record> = self.covered.take_new().map(Record::Port).collect();
-        let logins = self.evidence.take_newly_trusted();
-        records.extend(logins.into_iter().map(|(address, at)| Record::Trust(address, at)));
-        if plan.make_room(&self.gate()) {
-            let most = self.firewall.capacity();
-            let text = format!("ERROR => more than {most} blocks: those least sure to be of attackers make room");
-            self.say_once(&text, now, |text| error!("{text}"));
-        }
-        if plan.is_empty() && records.is_empty() {
-            return Vec::new();
-        }
-        let refusals = if plan.is_empty() { Vec::new() } else { self.apply(&plan.change(), now) };
-        let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
-
-        let (mut blocked, mut freed) = (Vec::new(), Vec::new());
-        for (net, why) in plan.frees() {
-            if refused.contains(&net) {
-                self.try_later(net, Attempt::Free(why), now);
-            } else if self.freed(&net) {
-                records.push(Record::Unblock(net));
-                freed.push((net, why));
-            }
-        }
-        for (net, block) in plan.blocks() {
-            if refused.contains(&net) {
-                self.try_later(net, Attempt::Block(block), now);
-                continue;
-            }
-            self.pending.remove(&net);
-            self.book.insert(net, block);
-            self.stats.blocked(net, block.reason);
-            records.push(Record::Block(net, block));
-            blocked.push((net, block.reason.text()));
-        }
-        self.write_journal(&records, now);
-
-        let named = self.lines.take(blocked.len() + freed.len(), now);
-        let mut lines = lines(&blocked, &freed).take(named);
-        for _ in 0..named.div_ceil(TELL) {
-            let piece: Vec<String> = lines.by_ref().take(TELL).collect();
-            info!("{}", piece.join("\n"));
-        }
-        self.tell_refused(&refusals, now);
-        refused.into_iter().collect()
-    }
-
-    /// Notes that the kernel freed an address or network; true if it was blocked.
-    fn freed(&mut self, net: &IpNet) -> bool {
-        if self.pending.is_to_be_freed(net) {
-            self.pending.remove(net);
-        }
-        self.book.remove(net).is_some()
-    }
-
-    /// Lets wait what the kernel refused.
-    fn try_later(&mut self, net: IpNet, change: Attempt, now: Now) {
-        let most = self.firewall.capacity();
-        if self.pending.put(net, change, now, most).is_some() {
-            let text =
-                format!("ERROR => more than {most} blocks that the kernel refused: the others are not tried again");
-            self.say_once(&text, now, |text| error!("{text}"));
-        }
-    }
-
-    /// Has the firewall make a change, and says what it found missing meanwhile.
-    fn apply(&mut self, change: &Change, now: Now) -> Vec<Refused> {
-        let applied = self.firewall.apply(&self.book, change, now.wall);
-        if applied.refused.is_empty() && applied.mended.is_empty() {
-            self.rhythm.changed(now.monotonic);
-        } else {
-            self.rhythm.troubled(now.monotonic);
-        }
-        self.tell_repair(&applied.mended, now);
-        applied.refused
-    }
-
-    fn tell_refused(&mut self, refusals: &[Refused], now: Now) {
-        for Refused { net, why } in refusals {
-            let state = if self.book.get(net).is_some() { "still" } else { "not" };
-            let text = format!("ERROR => {} is {state} blocked, to be tried again: {why}", Plain(*net));
-            self.say_once(&text, now, |text| error!("{text}"));
-        }
-    }
-
-    /// Leads what was attacked through the chain, if it is not yet.
-    fn cover(&mut self, now: Now) {
-        let Some(scope) = self.covered.newly_covered() else { return };
-        match self.firewall.set_traffic(scope) {
-            Ok(()) => info!("SCOPE => {}", self.covered),
-            Err(why) => {
-                self.covered.refused();
-                let text = format!("ERROR => cannot lead {} through the chain: {why}", self.covered);
-                self.say_once(&text, now, |text| error!("{text}"));
-            }
-        }
-    }
-
-    fn write_journal(&mut self, records: &[Record], now: Now) {
-        let Some(journal) = &mut self.journal else { return };
-        if let Err(why) = journal.append(records) {
-            let text = format!("ERROR => {why}; the blocks are in force all the same");
-            self.say_once(&text, now, |text| error!("{text}"));
         }
     }
 
@@ -379,15 +265,6 @@ impl Owner {
         lines.sort_unstable();
         lines
     }
-}
-
-/// The lines of what was done. Where there are too many, the last are left out, so the blocks come first.
-fn lines<'a>(
-    blocked: &'a [(IpNet, &'static str)],
-    freed: &'a [(IpNet, &'static str)],
-) -> impl Iterator<Item = String> + 'a {
-    let line = |what: &'static str| move |(net, why): &(IpNet, &str)| format!("{what} => {} ({why})", Plain(*net));
-    blocked.iter().map(line("BLOCK")).chain(freed.iter().map(line("UNBLOCK")))
 }
 
 /// Whole seconds from one moment to a later one, whatever the wall clock did.

@@ -1,4 +1,4 @@
-//! The owner's side of the console: what each request comes to.
+//! The owner's side of the console: what it does for each request, and answers.
 
 use std::net::IpAddr;
 
@@ -15,6 +15,9 @@ use crate::model::block::{Block, BlockLine, Reason};
 use crate::model::clock::Now;
 use crate::model::net::{NetOrHost, Plain};
 use crate::state::dump;
+
+/// At most this many requests wait for a Pong; of more the oldest goes without.
+const MOST_AWAITING: usize = 256;
 
 impl Owner {
     /// Does what a session asks and answers it.
@@ -145,11 +148,18 @@ impl Owner {
         match &self.connection {
             Some(connection) if self.stats.ami.up => {
                 connection.ping();
-                self.awaiting_pong.push(reply.clone());
+                self.await_pong(reply);
                 Reply::PingSent
             }
             _ => Reply::NotConnected,
         }
+    }
+
+    pub(super) fn await_pong(&mut self, session: &Sender<Reply>) {
+        if self.awaiting_pong.len() >= MOST_AWAITING {
+            self.awaiting_pong.pop_front();
+        }
+        self.awaiting_pong.push_back(session.clone());
     }
 
     fn white_list_add(&mut self, entry: &str, now: Now) -> Reply {

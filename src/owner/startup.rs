@@ -1,6 +1,6 @@
 //! Start-up, which brings journal and kernel together, and reload.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -99,7 +99,7 @@ impl Owner {
             protection: Protection::default(),
             connection: None,
             console: None,
-            awaiting_pong: Vec::new(),
+            awaiting_pong: VecDeque::new(),
             covered,
             stats: Stats::new(now.wall),
             repeats: Repeats::default(),

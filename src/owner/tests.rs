@@ -25,6 +25,7 @@ use crate::logging::{self, Target};
 use crate::model::block::Reason;
 use crate::model::clock::{Recorded, UnixTime};
 use crate::model::security::{Endpoint, Kind, Service, Transport};
+use crate::state::journal::Record;
 
 const DAY: u64 = 86_400;
 

@@ -1,11 +1,12 @@
 //! What this machine needs to reach others: its own addresses, its gateways, its name servers.
 
-use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+
+use crate::file;
 
 /// At most this many bytes are read of each of the system's tables. The default routes stand at the beginning or, in a
 /// table of this length, are those of a router that knows what it does.
@@ -46,13 +47,11 @@ fn sorted(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     addresses
 }
 
-/// The text of a file, or as much of it as is read; nothing if it cannot be read, or is none that ends.
+/// The text of a file, or as much of it as is read; nothing if it cannot be opened.
 fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
-    if path.metadata().is_ok_and(|file| file.is_file()) {
-        // What was read before an error counts.
-        let _ = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
-    }
+    // What was read before an error counts.
+    let _ = file::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

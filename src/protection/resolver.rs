@@ -12,8 +12,8 @@ use crate::event::Event;
 /// Time between two look-ups of the same names: dynamic addresses change a few times a day.
 const EVERY: Duration = Duration::from_secs(300);
 
-/// After a look-up that failed, first so soon, then twice as late each time: at boot the network comes after us, and
-/// until then nobody knows whom to protect.
+/// Time to the next look-up after one that failed. It doubles each time: at boot the network comes after us, and until
+/// then nobody knows whom to protect.
 const SOON: Duration = Duration::from_secs(5);
 
 /// The resolver's thread.
@@ -65,7 +65,7 @@ fn keep_resolving(orders: &Receiver<Vec<String>>, inbox: &Sender<Event>) {
     }
 }
 
-/// Time to the next look-up after so many in a row that did not find everything.
+/// Time to the next look-up, after this many in a row that did not find everything.
 fn pause(failures: u32) -> Duration {
     match failures {
         0 => EVERY,

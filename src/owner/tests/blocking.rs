@@ -190,7 +190,7 @@ fn where_the_log_has_no_room_for_all_it_names_who_was_blocked() {
     let net = |text: &str| text.parse::<IpNet>().unwrap();
     let blocked = [(net("203.0.113.7/32"), "Failed ACL"), (net("2001:db8::/64"), "Invalid Account")];
     let freed = [(net("198.51.100.7/32"), "No Room")];
-    let lines: Vec<String> = lines(&blocked, &freed).collect();
+    let lines: Vec<String> = enforce::lines(&blocked, &freed).collect();
     assert_eq!(
         lines,
         [

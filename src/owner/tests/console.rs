@@ -94,3 +94,14 @@ fn a_dump_of_more_blocks_than_there_is_room_for_stays_and_drives_nobody_out() {
     assert_eq!(owner.blocks().count(), 100);
     assert_eq!(fs::read_to_string(machine.folder.path().join("dump")).unwrap(), dump);
 }
+
+#[test]
+fn sessions_that_wait_for_a_pong_are_bounded_and_the_last_are_answered() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    let sessions: Vec<_> = (0..1000).map(|_| bounded(1)).collect();
+    sessions.iter().for_each(|(sender, _)| owner.await_pong(sender));
+    owner.turn(vec![Event::Pong(std::time::Duration::from_millis(7))]);
+    let answered: Vec<usize> = (0..1000).filter(|n| sessions[*n].1.try_recv().is_ok()).collect();
+    assert_eq!(answered, (744..1000).collect::<Vec<_>>());
+}

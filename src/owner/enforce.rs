@@ -1,0 +1,142 @@
+//! Enforce, commit, tell: a plan is carried out in the kernel, what the kernel took is written down, and then told.
+
+use std::collections::HashSet;
+
+use ipnet::IpNet;
+use log::{error, info};
+
+use super::Owner;
+use super::gate::{Gate, Plan};
+use super::pending::Attempt;
+use crate::firewall::{Change, Refused};
+use crate::model::clock::Now;
+use crate::model::net::Plain;
+use crate::state::journal::Record;
+
+/// Most lines handed to the log in one piece, which it writes in one go.
+const TELL: usize = 256;
+
+impl Owner {
+    /// What every block has to pass.
+    pub(super) fn gate(&self) -> Gate<'_> {
+        let (protection, book, pending) = (&self.protection, &self.book, &self.pending);
+        Gate { protection, book, pending, most: self.firewall.capacity() }
+    }
+
+    /// Carries out a plan and returns what the kernel refused of it.
+    pub(super) fn carry_out(&mut self, mut plan: Plan, now: Now) -> Vec<IpNet> {
+        self.cover(now);
+        let mut records: Vec<Record> = self.covered.take_new().map(Record::Port).collect();
+        let logins = self.evidence.take_newly_trusted();
+        records.extend(logins.into_iter().map(|(address, at)| Record::Trust(address, at)));
+        if plan.make_room(&self.gate()) {
+            let most = self.firewall.capacity();
+            let text = format!("ERROR => more than {most} blocks: those least sure to be of attackers make room");
+            self.say_once(&text, now, |text| error!("{text}"));
+        }
+        if plan.is_empty() && records.is_empty() {
+            return Vec::new();
+        }
+        let refusals = if plan.is_empty() { Vec::new() } else { self.apply(&plan.change(), now) };
+        let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
+
+        let (mut blocked, mut freed) = (Vec::new(), Vec::new());
+        for (net, why) in plan.frees() {
+            if refused.contains(&net) {
+                self.try_later(net, Attempt::Free(why), now);
+            } else if self.freed(&net) {
+                records.push(Record::Unblock(net));
+                freed.push((net, why));
+            }
+        }
+        for (net, block) in plan.blocks() {
+            if refused.contains(&net) {
+                self.try_later(net, Attempt::Block(block), now);
+                continue;
+            }
+            self.pending.remove(&net);
+            self.book.insert(net, block);
+            self.stats.blocked(net, block.reason);
+            records.push(Record::Block(net, block));
+            blocked.push((net, block.reason.text()));
+        }
+        self.write_journal(&records, now);
+
+        let named = self.lines.take(blocked.len() + freed.len(), now);
+        let mut lines = lines(&blocked, &freed).take(named);
+        for _ in 0..named.div_ceil(TELL) {
+            let piece: Vec<String> = lines.by_ref().take(TELL).collect();
+            info!("{}", piece.join("\n"));
+        }
+        self.tell_refused(&refusals, now);
+        refused.into_iter().collect()
+    }
+
+    /// Notes that the kernel freed an address or network; true if it was blocked.
+    pub(super) fn freed(&mut self, net: &IpNet) -> bool {
+        if self.pending.is_to_be_freed(net) {
+            self.pending.remove(net);
+        }
+        self.book.remove(net).is_some()
+    }
+
+    /// Lets wait what the kernel refused.
+    pub(super) fn try_later(&mut self, net: IpNet, change: Attempt, now: Now) {
+        let most = self.firewall.capacity();
+        if self.pending.put(net, change, now, most).is_some() {
+            let text =
+                format!("ERROR => more than {most} blocks that the kernel refused: the others are not tried again");
+            self.say_once(&text, now, |text| error!("{text}"));
+        }
+    }
+
+    /// Has the firewall make a change, and says what it found missing meanwhile.
+    pub(super) fn apply(&mut self, change: &Change, now: Now) -> Vec<Refused> {
+        let applied = self.firewall.apply(&self.book, change, now.wall);
+        if applied.refused.is_empty() && applied.mended.is_empty() {
+            self.rhythm.changed(now.monotonic);
+        } else {
+            self.rhythm.troubled(now.monotonic);
+        }
+        self.tell_repair(&applied.mended, now);
+        applied.refused
+    }
+
+    pub(super) fn tell_refused(&mut self, refusals: &[Refused], now: Now) {
+        for Refused { net, why } in refusals {
+            let state = if self.book.get(net).is_some() { "still" } else { "not" };
+            let text = format!("ERROR => {} is {state} blocked, to be tried again: {why}", Plain(*net));
+            self.say_once(&text, now, |text| error!("{text}"));
+        }
+    }
+
+    /// Leads what was attacked through the chain, if it is not yet.
+    fn cover(&mut self, now: Now) {
+        let Some(scope) = self.covered.newly_covered() else { return };
+        match self.firewall.set_traffic(scope) {
+            Ok(()) => info!("SCOPE => {}", self.covered),
+            Err(why) => {
+                self.covered.refused();
+                let text = format!("ERROR => cannot lead {} through the chain: {why}", self.covered);
+                self.say_once(&text, now, |text| error!("{text}"));
+            }
+        }
+    }
+
+    pub(super) fn write_journal(&mut self, records: &[Record], now: Now) {
+        let Some(journal) = &mut self.journal else { return };
+        if let Err(why) = journal.append(records) {
+            let text = format!("ERROR => {why}; the blocks are in force all the same");
+            self.say_once(&text, now, |text| error!("{text}"));
+        }
+    }
+}
+
+/// The lines of what was done. Where there are too many, the last are left out, so the blocks come first.
+pub(super) fn lines<'a>(
+    blocked: &'a [(IpNet, &'static str)],
+    freed: &'a [(IpNet, &'static str)],
+) -> impl Iterator<Item = String> + 'a {
+    let line = |what: &'static str| move |(net, why): &(IpNet, &str)| format!("{what} => {} ({why})", Plain(*net));
+    blocked.iter().map(line("BLOCK")).chain(freed.iter().map(line("UNBLOCK")))
+}
