@@ -22,59 +22,56 @@ use crate::owner::Owner;
 use crate::owner::startup::{MakeFirewall, Parts};
 use crate::protection::resolver;
 use crate::state::journal::Journal;
-use crate::system::daemon::{self, Side};
+use crate::system::daemon::{self, PidFile, Report};
 use crate::system::{signals, ticker};
 
 /// Events that may wait for the owner. Each can be what one read brought, so this is what four megabytes of AMI come to;
 /// beyond it TCP holds Asterisk back.
 const INBOX: usize = 64;
 
-/// Guards the PBX until told to stop.
+/// Guards the PBX until told to stop. As a daemon, returns once the process in the background does.
 ///
 /// # Errors
 /// If it cannot be set up. Once it is, nothing ends it but a signal.
 pub fn serve(config_file: &Path, run: &Run) -> Result<(), Failure> {
-    let config_file = std::path::absolute(config_file).map_err(|why| Failure::new(Failure::CONFIG, why))?;
-    let (config, warnings) = Config::load(&config_file)?;
-    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-    if run.daemon && Target::named(&config.log_file).is_stream() {
-        let text = format!("log.file: a daemon has no {}; name a file", config.log_file.display());
-        return Err(Failure::new(Failure::CONFIG, text));
+    let report = if run.daemon { Report::to_starter()? } else { None };
+    if run.daemon && report.is_none() {
+        return Ok(daemon::start()?);
     }
-    if !run.daemon {
-        let (owner, inbox) = set_up(config, &config_file, run.dry_run, &warnings)?;
-        owner.run(&inbox);
-        return Ok(());
-    }
-    match daemon::detach(&run.pid_file)? {
-        Side::Foreground => Ok(()),
-        Side::Daemon(started) => match set_up(config, &config_file, run.dry_run, &warnings) {
-            Ok((owner, inbox)) => {
-                let _pid_file = started.ready();
-                owner.run(&inbox);
-                Ok(())
+    match set_up(config_file, run) {
+        Ok((owner, inbox, pid_file)) => {
+            if let Some(report) = report {
+                report.ready();
             }
-            Err(failure) => {
-                started.failed(failure.code, &failure.text);
-                Err(failure)
+            owner.run(&inbox);
+            drop(pid_file);
+            Ok(())
+        }
+        Err(failure) => {
+            if let Some(report) = report {
+                report.failed(&failure);
             }
-        },
+            Err(failure)
+        }
     }
 }
 
-/// Everything but the loop.
-fn set_up(
-    config: Config,
-    config_file: &Path,
-    dry_run: bool,
-    warnings: &[String],
-) -> Result<(Owner, Receiver<Event>), Failure> {
+/// Everything but the loop. The pid file is that of a daemon.
+fn set_up(config_file: &Path, run: &Run) -> Result<(Owner, Receiver<Event>, Option<PidFile>), Failure> {
+    let config_file = std::path::absolute(config_file).map_err(|why| Failure::new(Failure::CONFIG, why))?;
+    let (config, warnings) = Config::load(&config_file)?;
+    let target = if run.dry_run { Target::Stdout } else { Target::named(&config.log_file) };
+    if run.daemon && !run.dry_run && target.is_stream() {
+        let text = format!("log.file: a daemon has no {}; name a file", config.log_file.display());
+        return Err(Failure::new(Failure::CONFIG, text));
+    }
+    let pid_file = run.daemon.then(|| daemon::detach(&run.pid_file)).transpose()?;
     let clock = Clock::start();
-    let target = if dry_run { Target::Stdout } else { Target::named(&config.log_file) };
     let log = logging::start(target, config.log_level, clock.clone())?;
     warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
     let failed = |failure: &Failure| error!("ERROR => {failure}");
-    assemble(config, config_file, dry_run, clock, log).inspect_err(failed)
+    let (owner, inbox) = assemble(config, &config_file, run.dry_run, clock, log).inspect_err(failed)?;
+    Ok((owner, inbox, pid_file))
 }
 
 /// The parts, those that may fail before the firewall is touched first. A dry run opens no console and keeps no

@@ -1,39 +1,38 @@
 //! Living in the background (`-d`), and telling the service manager how we are.
+//!
+//! The process that the user started starts this program once more, as a child in a session of its own, and waits for
+//! its report. A fork would need `unsafe` and must not happen once there are threads; a new process has no such past.
 
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command, Stdio};
 
-use crate::failure::Failure;
-use daemonize::{Daemonize, Outcome};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{dup2_stdin, getppid, setsid};
 use sd_notify::NotifyState;
 
-/// Which of the two processes we are after [`detach`].
-#[derive(Debug)]
-pub enum Side {
-    /// The process that was started in the foreground. The daemon is up: exit with success.
-    Foreground,
-    /// The daemon, which has yet to set itself up and to report.
-    Daemon(Started),
-}
+use crate::failure::Failure;
+use crate::file;
 
-/// A daemon that is setting itself up, while the foreground process waits for its report.
+/// The way back to the process in the foreground, which waits for what the daemon reports.
 #[must_use = "the foreground process waits for the report"]
 #[derive(Debug)]
-pub struct Started {
-    report: UnixStream,
-    pid_file: PidFile,
-}
+pub struct Report(UnixStream);
 
-/// The pid file of a running daemon, removed when this is dropped.
+/// The pid file of a running daemon. It is locked as long as the daemon lives, and removed when this is dropped.
 #[derive(Debug)]
-pub struct PidFile(PathBuf);
+pub struct PidFile {
+    path: PathBuf,
+    _locked: Flock<File>,
+}
 
 /// Why there is no daemon.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +55,7 @@ pub enum Error {
     },
     /// The system did not let us.
     #[error("cannot become a daemon: {0}")]
-    System(String),
+    System(#[from] io::Error),
     /// The daemon reported that it could not set itself up.
     #[error("{text}")]
     Failed {
@@ -72,71 +71,115 @@ pub enum Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::new(error.code(), error)
-    }
-}
-
-impl Error {
-    /// The exit status that goes with it.
-    pub fn code(&self) -> u8 {
-        match self {
+        let code = match &error {
             Error::Failed { code, .. } => *code,
             _ => 1,
-        }
+        };
+        Failure::new(code, error)
     }
 }
 
-/// Goes to the background: a session of its own, working directory `/`, umask 027, no standard streams, the pid file
-/// written and locked. Call it before any thread is started, because only the calling one comes along, and make
-/// relative paths absolute before.
-///
-/// Returns in the daemon, and in the foreground process once the daemon has reported.
+/// Names the process that started the daemon, in the daemon's environment.
+const STARTER: &str = "SIPBAN_STARTER";
+
+/// Starts this program again with the same arguments, to be the daemon, and returns once that one is set up.
 ///
 /// # Errors
-/// In the foreground process only: if there can be no daemon, or the daemon could not set itself up.
-pub fn detach(pid_file: &Path) -> Result<Side, Error> {
+/// If it cannot be started, or could not set itself up.
+pub fn start() -> Result<(), Error> {
+    let (mut waiting, report) = UnixStream::pair()?;
+    #[expect(clippy::disallowed_methods, reason = "it is this program, not another one")]
+    let started = Command::new(env::current_exe()?)
+        .args(env::args_os().skip(1))
+        .env(STARTER, process::id().to_string())
+        .stdin(OwnedFd::from(report))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    started?;
+    let mut told = Vec::new();
+    waiting.read_to_end(&mut told)?;
+    heard(&told)
+}
+
+/// Goes to the background, in the process that [`start`] started: a session of its own, working directory `/`, umask
+/// 027, the pid file written and locked. Make relative paths absolute before.
+///
+/// # Errors
+/// If another daemon holds the pid file, or it cannot be written, or the system refuses.
+pub fn detach(pid_file: &Path) -> Result<PidFile, Error> {
+    setsid().map_err(io::Error::from)?;
     let unusable = |source| Error::PidFile { path: pid_file.to_owned(), source };
-    let path = std::path::absolute(pid_file).map_err(unusable)?;
-    refuse_if_running(&path)?;
-    let (mut waiting, mut report) = UnixStream::pair().map_err(|error| Error::System(error.to_string()))?;
-    match Daemonize::new().pid_file(&path).working_directory("/").umask(0o027).execute() {
-        Outcome::Parent(Err(error)) => Err(Error::System(error.to_string())),
-        Outcome::Parent(Ok(_)) => {
-            // Else the end of the daemon would not be the end of what we read.
-            drop(report);
-            let mut told = Vec::new();
-            waiting.read_to_end(&mut told).map_err(|error| Error::System(error.to_string()))?;
-            heard(&told)
+    let pid_file = PidFile::write(&std::path::absolute(pid_file).map_err(unusable)?)?;
+    umask(Mode::S_IWGRP | Mode::S_IRWXO);
+    env::set_current_dir("/")?;
+    Ok(pid_file)
+}
+
+impl Report {
+    /// What [`start`] gave us as standard input, which is empty from then on; `None` in any other process.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn to_starter() -> Result<Option<Report>, Error> {
+        // A child of the daemon inherits its environment, but not its parent.
+        if env::var(STARTER).ok() != Some(getppid().to_string()) {
+            return Ok(None);
         }
-        Outcome::Child(Ok(_)) => Ok(Side::Daemon(Started { report, pid_file: PidFile(path) })),
-        Outcome::Child(Err(error)) => {
-            // Not one of two starts at the same moment, which is seen only here?
-            let error = refuse_if_running(&path).err().unwrap_or(Error::System(error.to_string()));
-            tell(&mut report, &failure(error.code(), &error.to_string()));
-            process::exit(error.code().into())
-        }
+        let given = io::stdin().as_fd().try_clone_to_owned()?;
+        dup2_stdin(File::open("/dev/null")?).map_err(io::Error::from)?;
+        Ok(Some(Report(given.into())))
+    }
+
+    /// Reports that all is set up; the foreground process exits with success.
+    pub fn ready(self) {
+        self.tell(READY);
+    }
+
+    /// Reports that it did not work; the foreground process says so and exits as the daemon should.
+    pub fn failed(self, failure: &Failure) {
+        self.tell(&[FAILED, &[failure.code], failure.text.as_bytes()].concat());
+    }
+
+    fn tell(mut self, what: &[u8]) {
+        // Nobody may be waiting any more, and that is no reason to stop.
+        let _ = self.0.write_all(what).and_then(|()| self.0.shutdown(Shutdown::Both));
     }
 }
 
-impl Started {
-    /// Reports that all is set up; the foreground process exits with success.
-    pub fn ready(mut self) -> PidFile {
-        tell(&mut self.report, READY);
-        self.pid_file
-    }
-
-    /// Reports that it did not work; the foreground process says `text` and exits with `code`, as the daemon should.
-    pub fn failed(self, code: u8, text: &str) {
-        let Started { mut report, pid_file } = self;
-        drop(pid_file);
-        tell(&mut report, &failure(code, text));
+impl PidFile {
+    /// Locks the file and writes our process number into it. A file left by a crash is not locked, so it does not
+    /// matter. A symbolic link is not followed: in a folder that others can write to, it could lead anywhere.
+    fn write(path: &Path) -> Result<PidFile, Error> {
+        let unusable = |source| Error::PidFile { path: path.to_owned(), source };
+        loop {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(false).mode(0o644);
+            let file = file::open_no_link(path, &mut options).map_err(unusable)?;
+            let mut locked = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(locked) => locked,
+                Err((mut file, Errno::EWOULDBLOCK)) => {
+                    let mut pid = String::new();
+                    file.read_to_string(&mut pid).map_err(unusable)?;
+                    return Err(Error::Running { pid: pid.trim().into(), path: path.to_owned() });
+                }
+                Err((_, errno)) => return Err(unusable(errno.into())),
+            };
+            let ours = locked.metadata().map_err(unusable)?;
+            if fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+                let written = locked.set_len(0).and_then(|()| writeln!(locked, "{}", process::id()));
+                written.map_err(unusable)?;
+                return Ok(PidFile { path: path.to_owned(), _locked: locked });
+            }
+            // The daemon that held it has just ended and removed it: what we locked has no name any more.
+        }
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
         // If it stays, it is no obstacle: its lock ends with us.
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -171,134 +214,72 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Finds out by the lock whether a daemon runs, so a pid file left by a crash does not matter.
-fn refuse_if_running(path: &Path) -> Result<(), Error> {
-    let unusable = |source| Error::PidFile { path: path.to_owned(), source };
-    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o644).open(path);
-    match Flock::lock(file.map_err(unusable)?, FlockArg::LockExclusiveNonblock) {
-        Ok(_) => Ok(()),
-        Err((mut file, Errno::EWOULDBLOCK)) => {
-            let mut pid = String::new();
-            file.read_to_string(&mut pid).map_err(unusable)?;
-            Err(Error::Running { pid: pid.trim().into(), path: path.to_owned() })
-        }
-        Err((_, errno)) => Err(unusable(errno.into())),
-    }
-}
-
 const READY: &[u8] = b"ready";
+const FAILED: &[u8] = b"failed";
 
-fn failure(code: u8, text: &str) -> Vec<u8> {
-    [b"failed", &[code][..], text.as_bytes()].concat()
-}
-
-fn heard(told: &[u8]) -> Result<Side, Error> {
+fn heard(told: &[u8]) -> Result<(), Error> {
     if told == READY {
-        return Ok(Side::Foreground);
+        return Ok(());
     }
-    match told.strip_prefix(b"failed") {
+    match told.strip_prefix(FAILED) {
         Some([code, text @ ..]) => Err(Error::Failed { code: *code, text: String::from_utf8_lossy(text).into() }),
         _ => Err(Error::Died),
     }
 }
 
-fn tell(report: &mut UnixStream, what: &[u8]) {
-    // Nobody may be waiting any more, and that is no reason to stop.
-    let _ = report.write_all(what).and_then(|()| report.shutdown(Shutdown::Both));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::clock::Clock;
+    use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixDatagram;
-    use std::process::{Command, Output};
     use std::time::Duration;
 
-    const ACT: &str = "SIPBAN_TEST_DAEMON";
-
-    /// Runs [`the_daemon_itself`] in a process of its own, which forks.
-    #[expect(clippy::disallowed_methods, reason = "the test needs a process that it can let fork")]
-    fn start(act: &str, folder: &Path) -> Output {
-        Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "system::daemon::tests::the_daemon_itself", "--nocapture", "--test-threads=1"])
-            .env(ACT, act)
-            .current_dir(folder)
-            .output()
-            .unwrap()
-    }
-
-    fn wait_for(what: &str, condition: impl Fn() -> bool) {
-        let clock = Clock::start();
-        while !condition() {
-            assert!(clock.now().monotonic < Duration::from_secs(20), "{what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Not a test by itself: what the processes of the tests below do.
     #[test]
-    fn the_daemon_itself() {
-        let Ok(act) = std::env::var(ACT) else { return };
-        let folder = std::env::current_dir().unwrap();
-        match detach(Path::new("sipban.pid")) {
-            Ok(Side::Foreground) => process::exit(0),
-            Err(error) => {
-                io::stderr().write_all(error.to_string().as_bytes()).unwrap();
-                process::exit(error.code().into());
-            }
-            Ok(Side::Daemon(started)) => {
-                let home = std::env::current_dir().unwrap();
-                match act.as_str() {
-                    "fail" => started.failed(78, "no such key"),
-                    "die" => process::abort(),
-                    _ => {
-                        let pid_file = started.ready();
-                        fs::write(folder.join("home"), home.as_os_str().as_encoded_bytes()).unwrap();
-                        wait_for("the end", || folder.join("stop").exists());
-                        drop(pid_file);
-                    }
-                }
-                process::exit(0);
-            }
-        }
-    }
-
-    #[test]
-    fn a_daemon_that_is_up_refuses_a_second_one_and_removes_its_pid_file() {
+    fn a_pid_file_is_held_by_one_and_gone_with_it() {
         let folder = tempfile::tempdir().unwrap();
-        let pid_file = folder.path().join("sipban.pid");
-        fs::write(&pid_file, "4194304 left by a crash").unwrap();
-        let first = start("run", folder.path());
-        assert_eq!(first.status.code(), Some(0), "{first:?}");
-        let pid = fs::read_to_string(&pid_file).unwrap();
-        assert!(Path::new("/proc").join(pid.trim()).exists(), "{pid}");
-        let second = start("run", folder.path());
-        let error = String::from_utf8_lossy(&second.stderr).into_owned();
-        assert_eq!(second.status.code(), Some(1));
-        assert!(error.contains(&format!("running already, as process {} ", pid.trim())), "{error}");
-        wait_for("the daemon's home", || fs::read(folder.path().join("home")).is_ok_and(|home| home == b"/"));
-        fs::write(folder.path().join("stop"), "").unwrap();
-        wait_for("the pid file to go", || !pid_file.exists());
+        let path = folder.path().join("sipban.pid");
+        fs::write(&path, "4194304 left by a crash").unwrap();
+        let held = PidFile::write(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", process::id()));
+        let second = PidFile::write(&path).unwrap_err().to_string();
+        assert!(second.contains(&format!("running already, as process {} ", process::id())), "{second}");
+        drop(held);
+        assert!(!path.exists());
+        PidFile::write(&path).unwrap();
     }
 
     #[test]
-    fn a_daemon_that_cannot_set_itself_up_fails_in_the_foreground() {
+    fn a_pid_file_that_is_a_link_is_refused_and_what_it_leads_to_untouched() {
         let folder = tempfile::tempdir().unwrap();
-        for (act, code, text) in [("fail", 78, "no such key"), ("die", 1, "ended before it was set up")] {
-            let output = start(act, folder.path());
-            assert_eq!(output.status.code(), Some(code), "{output:?}");
-            assert!(String::from_utf8_lossy(&output.stderr).contains(text), "{output:?}");
-        }
+        let (path, other) = (folder.path().join("sipban.pid"), folder.path().join("other"));
+        fs::write(&other, "precious").unwrap();
+        symlink(&other, &path).unwrap();
+        let error = PidFile::write(&path).unwrap_err().to_string();
+        assert!(error.contains("sipban.pid: it is a symbolic link"), "{error}");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
     }
 
     #[test]
     fn a_pid_file_in_no_folder_is_an_error_that_names_it() {
-        let error = detach(Path::new("/no/such/folder/sipban.pid")).unwrap_err().to_string();
+        let error = PidFile::write(Path::new("/no/such/folder/sipban.pid")).unwrap_err().to_string();
         assert!(error.contains("/no/such/folder/sipban.pid: No such file or directory"), "{error}");
     }
 
-    /// As [`the_daemon_itself`], for the messages to systemd, whose address is in the environment.
+    #[test]
+    fn what_the_daemon_reports_is_the_outcome() {
+        assert!(heard(READY).is_ok());
+        let (mut waiting, theirs) = UnixStream::pair().unwrap();
+        Report(theirs).failed(&Failure::new(78, "no such key"));
+        let mut told = Vec::new();
+        waiting.read_to_end(&mut told).unwrap();
+        let failure = Failure::from(heard(&told).unwrap_err());
+        assert_eq!((failure.code, failure.text.as_str()), (78, "no such key"));
+        assert!(matches!(heard(b""), Err(Error::Died)));
+    }
+
+    const ACT: &str = "SIPBAN_TEST_DAEMON";
+
+    /// Not a test by itself: sends the messages to systemd, whose address is in the environment.
     #[test]
     fn the_service_itself() {
         if std::env::var(ACT).as_deref() == Ok("notify") {

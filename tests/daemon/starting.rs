@@ -1,6 +1,7 @@
 //! Starts, of all kinds: those that work, and those that cannot and say why.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Output;
 
@@ -176,6 +177,48 @@ fn a_daemon_that_cannot_be_set_up_fails_before_the_command_returns() {
     let (status, said) = outcome(&lab.run(&["-d"]));
     assert_eq!(status, Some(73), "{said}");
     assert!(said.contains("/no/such/folder/log"), "{said}");
+}
+
+#[test]
+fn a_daemon_that_dies_before_it_is_set_up_is_a_failure_of_the_command() {
+    let Some(lab) = lab() else { return };
+    replace_by_script(lab.programs.path(), "iptables", "kill -9 $PPID");
+    let (status, said) = outcome(&lab.run(&["-d"]));
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("ended before it was set up"), "{said}");
+}
+
+#[test]
+fn a_daemon_has_a_session_and_nothing_of_whoever_started_it() {
+    let Some(lab) = lab() else { return };
+    let (status, said) = outcome(&lab.run(&["-d"]));
+    assert_eq!(status, Some(0), "{said}");
+    let pid = lab.text("pid").trim().to_owned();
+    let process = Path::new("/proc").join(&pid);
+    assert_eq!(fs::read_link(process.join("cwd")).unwrap(), Path::new("/"));
+    for stream in ["0", "1", "2"] {
+        assert_eq!(fs::read_link(process.join("fd").join(stream)).unwrap(), Path::new("/dev/null"));
+    }
+    // Behind the name: state, parent, group, session, terminal.
+    let stat = fs::read_to_string(process.join("stat")).unwrap();
+    let words: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    assert_eq!(words[2..5], [&*pid, &*pid, "0"], "{stat}");
+    let status = fs::read_to_string(process.join("status")).unwrap();
+    assert!(status.contains("Umask:\t0027"), "{status}");
+    signal::kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGTERM).unwrap();
+    wait_until("its end", || !process.exists());
+}
+
+#[test]
+fn a_pid_file_that_is_a_link_is_not_followed() {
+    let Some(lab) = lab() else { return };
+    fs::write(lab.path("precious"), "kept").unwrap();
+    symlink(lab.path("precious"), lab.path("pid")).unwrap();
+    let (status, said) = outcome(&lab.run(&["-d"]));
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("cannot use the pid file") && said.contains("it is a symbolic link"), "{said}");
+    assert_eq!(lab.text("precious"), "kept");
+    assert!(lab.chain("iptables").is_err());
 }
 
 #[test]
