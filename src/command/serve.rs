@@ -1,5 +1,6 @@
 //! Runs the daemon: sets up everything in the order in which it can fail, then hands the main thread to the owner.
 
+use std::io;
 use std::path::Path;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -58,6 +59,8 @@ pub fn serve(config_file: &Path, run: &Run) -> Result<(), Failure> {
 
 /// Everything but the loop. The pid file is that of a daemon.
 fn set_up(config_file: &Path, run: &Run) -> Result<(Owner, Receiver<Event>, Option<PidFile>), Failure> {
+    let (sender, inbox) = bounded(INBOX);
+    signals::start(sender.clone()).map_err(no_thread)?;
     let config_file = std::path::absolute(config_file).map_err(|why| Failure::new(Failure::CONFIG, why))?;
     let (config, warnings) = Config::load(&config_file)?;
     let target = if run.dry_run { Target::Stdout } else { Target::named(&config.log_file) };
@@ -70,7 +73,7 @@ fn set_up(config_file: &Path, run: &Run) -> Result<(Owner, Receiver<Event>, Opti
     let log = logging::start(target, config.log_level, clock.clone())?;
     warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
     let failed = |failure: &Failure| error!("ERROR => {failure}");
-    let (owner, inbox) = assemble(config, &config_file, run.dry_run, clock, log).inspect_err(failed)?;
+    let owner = assemble(config, &config_file, run.dry_run, clock, log, sender).inspect_err(failed)?;
     Ok((owner, inbox, pid_file))
 }
 
@@ -82,16 +85,15 @@ fn assemble(
     dry_run: bool,
     clock: Clock,
     log: LogHandle,
-) -> Result<(Owner, Receiver<Event>), Failure> {
-    let failed = |error: std::io::Error| Failure::new(Failure::SYSTEM, format!("cannot start a thread: {error}"));
-    let (sender, inbox) = bounded(INBOX);
+    sender: Sender<Event>,
+) -> Result<Owner, Failure> {
     let (journal, console, make): (_, _, MakeFirewall) = if dry_run {
         (None, None, Box::new(|_, _| Ok(Box::new(DryRun::default()))))
     } else {
         let journal = Journal::open(&config.journal)?;
         (Some(journal), Some(open_console(&config, &sender, &clock)?), Box::new(firewall))
     };
-    let resolver = resolver::start(sender.clone()).map_err(failed)?;
+    let resolver = resolver::start(sender.clone()).map_err(no_thread)?;
     let ami = config.ami.clone();
     let mut owner = Owner::new(Parts {
         firewall: make,
@@ -102,10 +104,13 @@ fn assemble(
         journal,
         resolver: Some(resolver),
     })?;
-    signals::start(sender.clone()).map_err(failed)?;
-    ticker::start(sender.clone()).map_err(failed)?;
-    owner.attach(ami::start(ami, sender, clock).map_err(failed)?, console);
-    Ok((owner, inbox))
+    ticker::start(sender.clone()).map_err(no_thread)?;
+    owner.attach(ami::start(ami, sender, clock).map_err(no_thread)?, console);
+    Ok(owner)
+}
+
+fn no_thread(why: io::Error) -> Failure {
+    Failure::new(Failure::SYSTEM, format!("cannot start a thread: {why}"))
 }
 
 fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result<Console, Failure> {

@@ -14,6 +14,9 @@ use crate::event::Event;
 
 /// Sends [`Event::Reload`] for SIGHUP and [`Event::Shutdown`] for SIGTERM and SIGINT from now on.
 ///
+/// To be called first of all. Until then such a signal ends the process wherever it stands, with rules half made;
+/// after it, it waits in the inbox until there is an owner.
+///
 /// A second SIGTERM or SIGINT ends the process at once with status 128 + the signal's number: someone does not
 /// want to wait. That happens in the signal handler itself, so it works even if every thread hangs.
 ///
@@ -61,6 +64,7 @@ mod tests {
         raise(SIGTERM).unwrap();
         assert!(matches!(events.recv_timeout(LONG), Ok(Event::Shutdown)));
     }
+
     /// Not a test by itself: what the process of the test below does.
     #[test]
     fn the_impatient_process() {
@@ -78,7 +82,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "the signal ends the process")]
     fn a_second_signal_ends_the_process_at_once() {
         let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "signals::tests::the_impatient_process"])
+            .args(["--exact", "system::signals::tests::the_impatient_process"])
             .env(ACT, "")
             .stdout(std::process::Stdio::null())
             .status()

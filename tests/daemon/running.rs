@@ -24,6 +24,32 @@ fn it_stops_cleanly_by_either_signal_and_takes_its_rules_along() {
 }
 
 #[test]
+fn a_signal_in_the_middle_of_a_start_waits_until_it_can_be_followed() {
+    each(|mut lab| {
+        // The first program that is started tells the daemon so.
+        let script = format!(
+            "rmdir {} 2>/dev/null && kill -s $(cat {}) $PPID\nexec \"$REAL\" \"$@\"",
+            lab.path("first").display(),
+            lab.path("which").display()
+        );
+        replace_by_script(lab.programs.path(), "iptables", &script);
+        for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT")] {
+            fs::create_dir(lab.path("first")).unwrap();
+            fs::write(lab.path("which"), name).unwrap();
+            lab.launch(&[]);
+            assert_eq!(lab.wait_for_end().code(), Some(0), "{signal}");
+            assert!(lab.log().ends_with("CHAIN => sipban-udp removed\nSipBan Stop\n"), "{}", lab.log());
+            assert!(!lab.rules().iter().any(|rule| rule.contains("sipban")), "{:?}", lab.rules());
+        }
+        fs::create_dir(lab.path("first")).unwrap();
+        fs::write(lab.path("which"), "HUP").unwrap();
+        lab.start();
+        lab.wait_for_log("RELOAD => ");
+        lab.attack_and_block(ATTACKER);
+    });
+}
+
+#[test]
 fn it_leaves_its_rules_in_force_where_that_is_wanted() {
     each(|mut lab| {
         lab.set("state.on_stop", "keep");
