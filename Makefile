@@ -2,7 +2,7 @@
 #
 #   make               build                      make demo    see it block recorded attacks, nothing installed
 #   sudo make install  install what was built     make test    pass every test
-#   sudo make uninstall                           make check   formatting, lints, documentation, scripts
+#   sudo make uninstall                           make check   formatting, lints, documentation, packages, scripts
 #   make test-asterisk the same, with real Asterisk servers under attack
 #   make test-install  the same on test machines, with init scripts and with systemd
 #   make bench         measure                    make clean   remove what was built
@@ -91,6 +91,7 @@ check: cargo
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+	tests/deny.sh
 	shellcheck $(scripts)
 	mandoc -Tlint -Wwarning $(pages)
 

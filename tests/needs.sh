@@ -60,32 +60,47 @@ needed() {
 # iptables and its kin are in folders that a user's PATH often leaves out.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-list=$(needed "$@")
-packages=$(echo "$list" | while read -r program of; do
-    command -v "$program" >/dev/null || echo "$of"
-done | tr ' ' '\n' | sort -u | tr '\n' ' ')
-packages=${packages% }
-[ -n "$packages" ] || exit 0
+# What Debian has of it.
+debian_packages() {
+    list=$(needed "$@")
+    packages=$(echo "$list" | while read -r program of; do
+        command -v "$program" >/dev/null || echo "$of"
+    done | tr ' ' '\n' | sort -u | tr '\n' ' ')
+    packages=${packages% }
+    [ -n "$packages" ] || return 0
 
-if ! command -v apt-get >/dev/null; then
-    echo "\`make $1\` needs programs that are not here, and this is no Debian machine. Please install what" >&2
-    echo "corresponds to these Debian packages, then call it again: $packages" >&2
-    exit 1
-fi
-root=
-if [ "$(id -u)" -ne 0 ]; then
-    root=sudo
-    command -v sudo >/dev/null || {
-        echo "\`make $1\` needs Debian packages that only root can install: apt-get install $packages" >&2
+    if ! command -v apt-get >/dev/null; then
+        echo "\`make $1\` needs programs that are not here, and this is no Debian machine. Please install what" >&2
+        echo "corresponds to these Debian packages, then call it again: $packages" >&2
         exit 1
-    }
-fi
+    fi
+    root=
+    if [ "$(id -u)" -ne 0 ]; then
+        root=sudo
+        command -v sudo >/dev/null || {
+            echo "\`make $1\` needs Debian packages that only root can install: apt-get install $packages" >&2
+            exit 1
+        }
+    fi
 
-echo "make $1: installing Debian packages: $packages"
-export DEBIAN_FRONTEND=noninteractive
-# Lists of packages may be missing or old on a fresh machine: they are fetched only if it takes that.
-# shellcheck disable=SC2086 # several packages are several words
+    echo "make $1: installing Debian packages: $packages"
+    export DEBIAN_FRONTEND=noninteractive
+    # Lists of packages may be missing or old on a fresh machine: they are fetched only if it takes that.
+    install >/dev/null 2>&1 || { $root apt-get update -q && install; }
+}
+
 install() {
+    # shellcheck disable=SC2086 # several packages are several words
     $root apt-get install -y -q --no-install-recommends $packages
 }
-install >/dev/null 2>&1 || { $root apt-get update -q && install; }
+
+# Debian has no cargo-deny. This is the last release that builds with the Rust that SIPban asks for; whatever release is
+# there already will do.
+cargo_deny() {
+    ! cargo deny --version >/dev/null 2>&1 || return 0
+    echo "make check: building cargo-deny, which takes some minutes"
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version 0.18.3 --locked --debug --quiet
+}
+
+debian_packages "$@"
+[ "$1" != check ] || cargo_deny
