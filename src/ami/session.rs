@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest greeting, in bytes; a manager interface says about thirty.
 const MAX_GREETING: usize = 1024;
 
+/// At most this many events, and those of one read, are kept before the login is answered. Asterisk sends one, that of
+/// the login itself; whoever sends more and never answers would fill the memory.
+const MAX_BEFORE_LOGIN: usize = 1000;
+
 /// The rest of a cut event comes in the same write as its beginning, so after so long there is none: from this machine,
 /// and over a network, which may have to send a part of it again.
 const SILENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
@@ -36,6 +40,16 @@ pub(super) enum End {
     Refused(String),
     /// The owner has stopped.
     OwnerGone,
+}
+
+/// What one read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Bytes,
+    /// Nothing in time.
+    Silence,
+    /// The end of the stream.
+    End,
 }
 
 /// A connection that is logged in.
@@ -101,13 +115,18 @@ impl<'a> Session<'a> {
     pub(super) fn turn(&mut self) -> Result<(), End> {
         let waits = self.guard.is_waiting() && self.framer.is_between_frames();
         let mut events = Vec::new();
-        if self.read(if waits { self.silence } else { IDLE }, &mut events)? {
-            self.frames(&mut events)?;
-        } else if waits {
-            self.guard.silence(&mut events);
+        let heard = self.read(if waits { self.silence } else { IDLE })?;
+        match heard {
+            Heard::Bytes => self.frames(&mut events)?,
+            // What waits for its rest has waited long enough.
+            Heard::Silence | Heard::End if waits => self.guard.silence(&mut events),
+            Heard::Silence | Heard::End => {}
         }
         self.pass_on(events)?;
         self.tell_unread()?;
+        if heard == Heard::End {
+            return Err(closed());
+        }
         // Last, so that a Pong that lay unread while the owner was busy counts.
         self.keep_alive()
     }
@@ -169,7 +188,7 @@ impl<'a> Session<'a> {
             if self.framer.peek().len() > MAX_GREETING {
                 return Err(End::Lost("no manager interface: it greets with more than a line".into()));
             }
-            self.read_before(deadline, "no greeting", &mut Vec::new())?;
+            self.read_before(deadline, "no greeting")?;
         }
     }
 
@@ -192,7 +211,11 @@ impl<'a> Session<'a> {
                 let message = field(bytes, b"Message: ").unwrap_or(b"login refused without a reason");
                 return Err(End::Refused(String::from_utf8_lossy(message).into_owned()));
             }
-            self.read_before(deadline, "no answer to the login", &mut events)?;
+            if events.len() > MAX_BEFORE_LOGIN {
+                let why = "no manager interface: it sends events and does not answer the login";
+                return Err(End::Lost(why.to_owned()));
+            }
+            self.read_before(deadline, "no answer to the login")?;
         }
     }
 
@@ -201,32 +224,29 @@ impl<'a> Session<'a> {
         self.stream.write_all(action.as_bytes()).map_err(|error| End::Lost(format!("cannot send {name}: {error}")))
     }
 
-    fn read_before(&mut self, deadline: Duration, what: &str, events: &mut Vec<SecurityEvent>) -> Result<(), End> {
+    fn read_before(&mut self, deadline: Duration, what: &str) -> Result<(), End> {
         let left = deadline.saturating_sub(self.clock.now().monotonic);
         if left.is_zero() {
             return Err(End::Lost(format!("{what} within {} s", PATIENCE.as_secs())));
         }
-        self.read(left, events).map(drop)
+        match self.read(left)? {
+            Heard::End => Err(closed()),
+            Heard::Bytes | Heard::Silence => Ok(()),
+        }
     }
 
-    /// Reads once. False: nothing came in time. At the end of the stream, what was complete is passed on first.
-    fn read(&mut self, timeout: Duration, events: &mut Vec<SecurityEvent>) -> Result<bool, End> {
+    /// Reads once.
+    fn read(&mut self, timeout: Duration) -> Result<Heard, End> {
         let lost = |error: std::io::Error| End::Lost(format!("cannot read: {error}"));
         self.stream.set_read_timeout(Some(timeout)).map_err(lost)?;
         match self.stream.read(self.framer.space()) {
-            Ok(0) => {
-                if self.framer.is_between_frames() {
-                    self.guard.silence(events);
-                }
-                self.pass_on(std::mem::take(events))?;
-                Err(End::Lost("Asterisk closed the connection".into()))
-            }
+            Ok(0) => Ok(Heard::End),
             Ok(count) => {
                 self.framer.filled(count);
-                Ok(true)
+                Ok(Heard::Bytes)
             }
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Ok(false),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Ok(Heard::Silence),
                 _ => Err(lost(error)),
             },
         }
@@ -258,6 +278,10 @@ fn is_local(stream: &TcpStream) -> bool {
 fn token() -> Result<String, End> {
     let random = getrandom::u64().map_err(|error| End::Lost(format!("no random numbers: {error}")))?;
     Ok(format!("sipban-{random:016x}"))
+}
+
+fn closed() -> End {
+    End::Lost("Asterisk closed the connection".to_owned())
 }
 
 fn not_asterisk(line: &[u8]) -> End {

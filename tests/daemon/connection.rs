@@ -80,6 +80,19 @@ fn an_asterisk_that_takes_the_connection_and_never_greets_is_given_up() {
 }
 
 #[test]
+fn whoever_sends_events_without_end_instead_of_an_answer_to_the_login_fills_no_memory() {
+    let flood = unknown_account("192.0.2.66").repeat(200_000);
+    let Some(lab) = facing(vec![vec![greeting(), Step::Expect("Login", &[]), Step::Send(flood), Step::Stay]]) else {
+        return;
+    };
+    lab.wait_for_log("AMI => lost (no manager interface: it sends events and does not answer the login), retry in 1 s");
+    assert!(lab.resident() < 10 << 20, "{} bytes resident", lab.resident());
+    lab.wait_for_log("AMI => connected");
+    lab.attack_and_block(ATTACKER);
+    lab.wait_for_blocks(&[ATTACKER]);
+}
+
+#[test]
 fn what_is_no_manager_interface_is_named() {
     let ssh = vec![Step::Send(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())];
     let noise = vec![Step::Send([&[0xff, 0, 27][..], &[b'x'; 100_000]].concat())];
