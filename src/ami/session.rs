@@ -68,6 +68,8 @@ pub(super) struct Session<'a> {
     token: String,
     /// When the unanswered Ping was sent.
     pinged: Option<Duration>,
+    /// When Asterisk was last heard.
+    heard: Duration,
     /// When the next Ping is due.
     next_ping: Duration,
 }
@@ -94,6 +96,7 @@ impl<'a> Session<'a> {
             told: Counts::default(),
             token: token()?,
             pinged: None,
+            heard: now,
             next_ping: now + Duration::from_secs(ami.ping),
         };
         let greeting = session.greeting(now + PATIENCE)?;
@@ -127,8 +130,7 @@ impl<'a> Session<'a> {
         if heard == Heard::End {
             return Err(closed());
         }
-        // Last, so that a Pong that lay unread while the owner was busy counts.
-        self.keep_alive()
+        self.keep_alive(heard)
     }
 
     fn tell_unread(&mut self) -> Result<(), End> {
@@ -161,10 +163,14 @@ impl<'a> Session<'a> {
         self.inbox.send(event).map_err(|_| End::OwnerGone)
     }
 
-    fn keep_alive(&mut self) -> Result<(), End> {
+    /// Any byte is a sign of life: where a lot of events come, the answer to a Ping stands behind all of them.
+    fn keep_alive(&mut self, heard: Heard) -> Result<(), End> {
         let now = self.clock.now().monotonic;
         let interval = Duration::from_secs(self.ami.ping);
-        if self.pinged.is_some_and(|sent| now > sent + interval) {
+        if heard == Heard::Bytes {
+            self.heard = now;
+        }
+        if self.pinged.is_some_and(|sent| now > sent.max(self.heard) + interval) {
             return Err(End::Lost(format!("no answer to a Ping within {} s", self.ami.ping)));
         }
         let wanted = self.ping_wanted.swap(false, Ordering::Relaxed);

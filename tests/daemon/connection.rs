@@ -1,10 +1,11 @@
 //! The connection to Asterisk, and all that can become of it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::lab::asterisk::{FakeAsterisk, Step, accept, greeting, quiet, refuse};
 use crate::lab::netns::Variant;
-use crate::lab::{Lab, challenge, unknown_account};
+use crate::lab::{Lab, challenge, event, unknown_account};
 
 const ATTACKER: &str = "221.121.138.167";
 
@@ -19,6 +20,11 @@ fn facing(scripts: Vec<Vec<Step>>) -> Option<Lab> {
 /// Logs in and then does this.
 fn after_login(step: Step) -> Vec<Step> {
     vec![greeting(), Step::Expect("Login", &[]), accept(), step]
+}
+
+/// A phone that logs in.
+fn login(address: &str) -> Vec<u8> {
+    event("SuccessfulAuth", "Informational", "100", address, "1-7", "UsingPassword: 1\r\n")
 }
 
 #[test]
@@ -56,6 +62,21 @@ fn silence_is_noticed_and_the_connection_made_again() {
     lab.wait_for_log_times("AMI => connected", 2);
     lab.attack_and_block(ATTACKER);
     assert_eq!(lab.logged("AMI => "), 3);
+}
+
+#[test]
+fn a_connection_that_brings_events_is_alive_however_late_the_answer_to_a_ping_comes() {
+    let busy = (0..30).flat_map(|_| [Step::Pause(Duration::from_millis(100)), Step::Send(login("192.0.2.9"))]);
+    let script = [greeting(), Step::Expect("Login", &[]), accept()].into_iter().chain(busy).chain([
+        Step::Courtesy,
+        Step::Expect("Ping", &[]),
+        Step::Reply(&["Response: Success", "Ping: Pong"]),
+        Step::Stay,
+    ]);
+    let Some(lab) = facing(vec![script.collect()]) else { return };
+    // The first one was asked for at once; the next is not before that is answered.
+    lab.asterisk().wait_for_actions("two Pings", |actions| actions.iter().filter(|a| a.name() == "Ping").count() >= 2);
+    assert_eq!(lab.logged("AMI => "), 1, "{}", lab.log());
 }
 
 #[test]
