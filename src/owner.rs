@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use ipnet::IpNet;
-use log::{error, info, warn};
+use log::{Level, info, log, warn};
 
 use crate::ami::Connection;
 use crate::config::Config;
@@ -47,6 +47,10 @@ use stats::Stats;
 /// Most events taken from the inbox in one turn of the loop: some 14,000 attackers at once. More would hardly be quicker,
 /// and what such a batch needs for a moment the allocator keeps.
 const GATHER: usize = 128;
+
+/// At most this many changes of blocks are named in the log at once, in about 6 MB, and as many again in an hour. The
+/// others are counted.
+const LINES: u64 = 100_000;
 
 /// At most this long may the firewall's programs take in one turn, all together: well below the time after which systemd
 /// thinks the daemon dead (`WatchdogSec`), and which starts anew with every tick.
@@ -192,7 +196,7 @@ impl Owner {
                     Err(Denied::Protected(label)) => self.tell_spared(source, reason, &label, now),
                     Err(denied @ (Denied::TooWide | Denied::NoRoom(_))) => {
                         let text = format!("ERROR => an attacker is not blocked: {denied}");
-                        self.say_once(&text, now, |text| error!("{text}"));
+                        self.say_once(Level::Error, &text, now);
                     }
                 }
             }
@@ -206,7 +210,7 @@ impl Owner {
 
     fn tell_spared(&mut self, net: IpNet, reason: Reason, label: &str, now: Now) {
         let text = format!("WHITE LIST => {} not blocked ({reason}): {label}", Plain(net));
-        if self.spared.allow(&text, now) {
+        if self.spared.allow(Level::Info, &text, now) {
             info!("{text}");
         }
     }
@@ -236,9 +240,9 @@ impl Owner {
     }
 
     /// Logs a text that may come again and again, with its repeats summed up.
-    fn say_once(&mut self, text: &str, now: Now, log: impl Fn(&str)) {
-        if self.repeats.allow(text, now) {
-            log(text);
+    fn say_once(&mut self, level: Level, text: &str, now: Now) {
+        if self.repeats.allow(level, text, now) {
+            log!(level, "{text}");
         }
     }
 

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use crate::model::clock::Now;
 
-/// So many lines at once, about 6 MB of log...
-const MOST: u64 = 100_000;
-
-/// ...and as many again in an hour.
+/// The time in which as many lines as at once may be logged again.
 const REFILL: Duration = Duration::from_secs(3600);
 
 /// Time over which lines that were left out are summed up.
@@ -16,25 +13,25 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Lines that may still be logged one by one, and how many were not.
 #[derive(Debug)]
 pub struct Budget {
+    most: u64,
     left: u64,
     refilled: Duration,
     unnamed: u64,
     told: Duration,
 }
 
-impl Default for Budget {
-    fn default() -> Budget {
-        Budget { left: MOST, refilled: Duration::ZERO, unnamed: 0, told: Duration::ZERO }
-    }
-}
-
 impl Budget {
-    /// How many of so many lines to log now; the rest are counted and come out of [`Budget::unnamed`].
+    /// At most `most` lines at once, and as many again in an hour.
+    pub fn new(most: u64) -> Budget {
+        Budget { most, left: most, refilled: Duration::ZERO, unnamed: 0, told: Duration::ZERO }
+    }
+
+    /// How many of these lines to log now; the others are counted and come out of [`Budget::unnamed`].
     pub fn take(&mut self, lines: usize, now: Now) -> usize {
         let passed = now.monotonic.saturating_sub(self.refilled);
-        let more = (passed.as_millis() * u128::from(MOST) / REFILL.as_millis()) as u64;
+        let more = (passed.as_millis() * u128::from(self.most) / REFILL.as_millis()) as u64;
         if more > 0 {
-            self.left = (self.left + more).min(MOST);
+            self.left = (self.left + more).min(self.most);
             self.refilled = now.monotonic;
         }
         let named = (lines as u64).min(self.left);
@@ -49,7 +46,12 @@ impl Budget {
             return None;
         }
         self.told = now.monotonic;
-        Some(std::mem::take(&mut self.unnamed))
+        self.finish()
+    }
+
+    /// How many lines were left out and not told yet, if any were.
+    pub fn finish(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.unnamed)).filter(|unnamed| *unnamed > 0)
     }
 }
 
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_named_up_to_the_budget_and_then_summed_up() {
-        let mut budget = Budget::default();
+        let mut budget = Budget::new(100_000);
         assert_eq!(budget.take(60_000, at(100)), 60_000);
         assert_eq!(budget.take(60_000, at(100)), 40_000);
         assert_eq!(budget.take(5, at(100)), 0);
@@ -72,5 +74,7 @@ mod tests {
         assert_eq!(budget.unnamed(at(200)), None);
         assert_eq!(budget.take(1, at(101)), 1);
         assert_eq!(budget.take(200_000, at(10_000)), 100_000);
+        assert_eq!(budget.finish(), Some(100_000));
+        assert_eq!(budget.finish(), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use ipnet::IpNet;
-use log::{error, info};
+use log::{Level, info};
 
 use super::Owner;
 use super::gate::{Gate, Plan};
@@ -32,7 +32,7 @@ impl Owner {
         if plan.make_room(&self.gate()) {
             let most = self.firewall.capacity();
             let text = format!("ERROR => more than {most} blocks: those least sure to be of attackers make room");
-            self.say_once(&text, now, |text| error!("{text}"));
+            self.say_once(Level::Error, &text, now);
         }
         if plan.is_empty() && records.is_empty() {
             return Vec::new();
@@ -86,7 +86,7 @@ impl Owner {
         if self.pending.put(net, change, now, most).is_some() {
             let text =
                 format!("ERROR => more than {most} blocks that the kernel refused: the others are not tried again");
-            self.say_once(&text, now, |text| error!("{text}"));
+            self.say_once(Level::Error, &text, now);
         }
     }
 
@@ -106,7 +106,7 @@ impl Owner {
         for Refused { net, why } in refusals {
             let state = if self.book.get(net).is_some() { "still" } else { "not" };
             let text = format!("ERROR => {} is {state} blocked, to be tried again: {why}", Plain(*net));
-            self.say_once(&text, now, |text| error!("{text}"));
+            self.say_once(Level::Error, &text, now);
         }
     }
 
@@ -118,7 +118,7 @@ impl Owner {
             Err(why) => {
                 self.covered.refused();
                 let text = format!("ERROR => cannot lead {} through the chain: {why}", self.covered);
-                self.say_once(&text, now, |text| error!("{text}"));
+                self.say_once(Level::Error, &text, now);
             }
         }
     }
@@ -127,7 +127,7 @@ impl Owner {
         let Some(journal) = &mut self.journal else { return };
         if let Err(why) = journal.append(records) {
             let text = format!("ERROR => {why}; the blocks are in force all the same");
-            self.say_once(&text, now, |text| error!("{text}"));
+            self.say_once(Level::Error, &text, now);
         }
     }
 }

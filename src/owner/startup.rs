@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use log::{error, info, warn};
 
-use super::Owner;
 use super::gate::{Asked, Denied, Plan};
 use super::pending::{Attempt, Pending};
 use super::rhythm::Rhythm;
 use super::stats::Stats;
+use super::{LINES, Owner};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::firewall::dry_run::DryRun;
@@ -104,7 +104,7 @@ impl Owner {
             stats: Stats::new(now.wall),
             repeats: Repeats::default(),
             spared: Repeats::default(),
-            lines: Budget::default(),
+            lines: Budget::new(LINES),
             in_step: now,
             rhythm: Rhythm::new(now.monotonic),
             tidied: now,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use log::{error, info, warn};
+use log::{Level, error, info, log, warn};
 
 use super::gate::{Asked, Denied, Plan};
 use super::pending::{Attempt, Pending};
@@ -47,12 +47,8 @@ impl Owner {
             self.protect(plan);
         }
         self.tend_journal(now);
-        for text in self.repeats.due(now).into_iter().chain(self.spared.due(now)) {
-            info!("{text}");
-        }
-        if let Some(unnamed) = self.lines.unnamed(now) {
-            warn!("BLOCK => {unnamed} changes more than are named one by one");
-        }
+        let repeated = self.repeats.due(now).into_iter().chain(self.spared.due(now));
+        tell_rest(repeated, self.lines.unnamed(now));
     }
 
     /// Tries again what the kernel refused and is still wanted.
@@ -104,7 +100,7 @@ impl Owner {
         }
         self.tell_repair(&verified.mended, now);
         for why in &verified.failed {
-            self.say_once(&format!("ERROR => {why}"), now, |text| error!("{text}"));
+            self.say_once(Level::Error, &format!("ERROR => {why}"), now);
         }
         self.lose(verified.lost, now);
     }
@@ -122,7 +118,7 @@ impl Owner {
     fn lose(&mut self, lost: Vec<Refused>, now: Now) {
         let Some(first) = lost.first() else { return };
         let text = format!("ERROR => {} blocks are not in force, to be tried again: {}", lost.len(), first.why);
-        self.say_once(&text, now, |text| error!("{text}"));
+        self.say_once(Level::Error, &text, now);
         for net in lost.iter().map(|lost| lost.net) {
             if let Some(block) = self.book.remove(&net) {
                 self.try_later(net, Attempt::Block(block), now);
@@ -136,7 +132,7 @@ impl Owner {
         match journal.tend(&self.book, others) {
             Ok(true) => info!("JOURNAL => {} is complete again", self.config.journal.display()),
             Ok(false) => {}
-            Err(why) => self.say_once(&format!("ERROR => {why}"), now, |text| error!("{text}")),
+            Err(why) => self.say_once(Level::Error, &format!("ERROR => {why}"), now),
         }
     }
 
@@ -184,18 +180,17 @@ impl Owner {
         self.stats.unread += strange + overlong;
         if strange > 0 {
             let text = "EVENTS => of a shape that SIPban does not know are passed over: is this a newer Asterisk?";
-            self.say_once(text, now, |text| warn!("{text}"));
+            self.say_once(Level::Warn, text, now);
         }
         if overlong > 0 {
-            self.say_once("EVENTS => one too long to read was passed over", now, |text| warn!("{text}"));
+            self.say_once(Level::Warn, "EVENTS => one too long to read was passed over", now);
         }
     }
 
     pub(super) fn stop(mut self) {
         daemon::notify_stopping();
-        for text in self.repeats.finish() {
-            info!("{text}");
-        }
+        let repeated = self.repeats.finish().into_iter().chain(self.spared.finish());
+        tell_rest(repeated, self.lines.finish());
         match self.config.on_stop {
             // A dry run, or a recorded stream: there is nothing to leave or to remove.
             _ if self.journal.is_none() => {}
@@ -210,6 +205,14 @@ impl Owner {
             error!("ERROR => {why}");
         }
         info!("SipBan Stop");
+    }
+}
+
+/// Tells what was counted instead of logged.
+fn tell_rest(repeated: impl Iterator<Item = (Level, String)>, changes: Option<u64>) {
+    repeated.for_each(|(level, text)| log!(level, "{text}"));
+    if let Some(changes) = changes {
+        warn!("BLOCK => {changes} changes more than are named one by one");
     }
 }
 

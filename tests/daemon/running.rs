@@ -103,6 +103,20 @@ fn hup_with_a_broken_configuration_keeps_the_old_one_and_says_so() {
 }
 
 #[test]
+fn how_often_somebody_protected_was_spared_is_told_at_the_end() {
+    let Some(mut lab) = Lab::new(Variant::Nft) else { return };
+    lab.start();
+    for _ in 0..3 {
+        lab.attack("127.0.0.1");
+    }
+    wait_until("the events", || lab.console("status --json").contains("\"events\":3"));
+    lab.signal(Signal::SIGTERM);
+    lab.wait_for_end();
+    let text = "127.0.0.1 not blocked (Invalid Account): 127.0.0.0/8 (2 times more in the last minute)";
+    assert_eq!(lab.logged(text), 1, "{}", lab.log());
+}
+
+#[test]
 fn hup_changes_target_and_scope_of_all_blocks() {
     each(|mut lab| {
         lab.start();
