@@ -52,6 +52,9 @@ const GATHER: usize = 128;
 /// others are counted.
 const LINES: u64 = 100_000;
 
+/// The same for what reloads have to tell: whoever sends SIGHUP all the time does not fill the disk.
+const NEWS: u64 = 1_000;
+
 /// At most this long may the firewall's programs take in one turn, all together: well below the time after which systemd
 /// thinks the daemon dead (`WatchdogSec`), and which starts anew with every tick.
 const TURN: Duration = Duration::from_secs(45);
@@ -82,6 +85,8 @@ pub struct Owner {
     spared: Repeats,
     /// How many blocks may be named one by one in the log.
     lines: Budget,
+    /// How many lines about reloads.
+    news: Budget,
     /// A moment from which on the wall clock went as time passes. It is kept until the clock is set: several small steps
     /// add up to one.
     in_step: Now,

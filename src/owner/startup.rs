@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use log::{error, info, warn};
+use log::{Level, error, info, warn};
 
 use super::gate::{Asked, Denied, Plan};
 use super::pending::{Attempt, Pending};
 use super::rhythm::Rhythm;
 use super::stats::Stats;
-use super::{LINES, Owner};
+use super::{LINES, NEWS, Owner};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::firewall::dry_run::DryRun;
@@ -21,7 +21,7 @@ use crate::logging::{Budget, LogHandle, Repeats};
 use crate::model::block::{Block, Reason};
 use crate::model::book::Book;
 use crate::model::clock::{Clock, Now};
-use crate::model::net::Plain;
+use crate::model::net::{NetOrHost, Plain};
 use crate::protection::Protection;
 use crate::protection::resolver::Resolver;
 use crate::protection::whitelist::{self, WhiteList};
@@ -105,6 +105,7 @@ impl Owner {
             repeats: Repeats::default(),
             spared: Repeats::default(),
             lines: Budget::new(LINES),
+            news: Budget::new(NEWS),
             in_step: now,
             rhythm: Rhythm::new(now.monotonic),
             tidied: now,
@@ -118,7 +119,8 @@ impl Owner {
         };
         // A login in the future was before the clock was set back: it must not be trusted until then.
         owner.evidence.restore_trust(recovered.trust.into_iter().map(|(address, at)| (address, at.min(now.wall))));
-        owner.read_white_list()?;
+        owner.read_white_list(now)?;
+        owner.protection.white_list().entries().for_each(|entry| info!("WHITE LIST => {entry}"));
         let in_force = owner.firewall.set_up(now.wall)?;
         info!("FIREWALL => {}; through it goes {}", owner.firewall.describe(), owner.covered);
         owner.reconcile(&in_force, recovered.blocks, now);
@@ -204,31 +206,34 @@ impl Owner {
         daemon::notify_reloading();
         match Config::load(&self.config_file) {
             Ok((new, warnings)) => {
-                warnings.iter().for_each(|warning| warn!("CONFIG => {warning}"));
+                for warning in warnings {
+                    self.say_once(Level::Warn, &format!("CONFIG => {warning}"), now);
+                }
                 let restart = self.config.changes_needing_restart(&new);
                 if !restart.is_empty() {
-                    warn!("CONFIG => needs a restart to hold: {}", restart.join(", "));
+                    let text = format!("CONFIG => needs a restart to hold: {}", restart.join(", "));
+                    self.say_once(Level::Warn, &text, now);
                 }
                 self.reconfigure(self.config.reloaded(new), now);
             }
             Err(errors) => {
                 self.log.reopen(&self.config.log_file, self.config.log_level);
                 for problem in &errors.0 {
-                    error!("ERROR => {problem}");
+                    self.say_once(Level::Error, &format!("ERROR => {problem}"), now);
                 }
-                error!("ERROR => {} has errors: the old configuration stays in force", self.config_file.display());
+                let file = self.config_file.display();
+                let text = format!("ERROR => {file} has errors: the old configuration stays in force");
+                self.say_once(Level::Error, &text, now);
             }
         }
-        if let Err(why) = self.read_white_list() {
-            error!("ERROR => {why}; the old white list holds");
-        }
+        self.reread_white_list(now);
         self.protect(plan);
         daemon::notify_ready();
     }
 
     fn reconfigure(&mut self, new: Config, now: Now) {
         self.log.reopen(&new.log_file, new.log_level);
-        info!("RELOAD => {}", self.config_file.display());
+        self.tell_news([format!("RELOAD => {}", self.config_file.display())], now);
         if let Some(console) = &self.console {
             console.admit(&new.control);
         }
@@ -238,7 +243,7 @@ impl Owner {
         if target(&old) != target(&self.config) || old.firewall.scope != self.config.firewall.scope {
             let scope = self.covered.traffic();
             if let Err(why) = self.firewall.reconfigure(&self.config.firewall, scope, &self.book, now.wall) {
-                error!("ERROR => {why}; the old rules stay in force");
+                self.say_once(Level::Error, &format!("ERROR => {why}; the old rules stay in force"), now);
                 // So that the next reload finds what is still to be done.
                 self.covered.reconfigure(old.firewall.scope.clone());
                 self.config.firewall = old.firewall;
@@ -246,10 +251,35 @@ impl Owner {
         }
     }
 
-    fn read_white_list(&mut self) -> Result<(), whitelist::Error> {
+    /// Reads the white list again, and tells what has changed.
+    fn reread_white_list(&mut self, now: Now) {
+        let entries = |owner: &Owner| owner.protection.white_list().entries().cloned().collect::<Vec<NetOrHost>>();
+        let before = entries(self);
+        if let Err(why) = self.read_white_list(now) {
+            return self.say_once(Level::Error, &format!("ERROR => {why}; the old white list holds"), now);
+        }
+        let after = entries(self);
+        let (old, new): (HashSet<_>, HashSet<_>) = (before.iter().collect(), after.iter().collect());
+        let added = after.iter().filter(|entry| !old.contains(entry)).map(|entry| format!("WHITE LIST => {entry}"));
+        let removed = before.iter().filter(|entry| !new.contains(entry));
+        let removed = removed.map(|entry| format!("WHITE LIST => {entry} removed"));
+        self.tell_news(added.chain(removed), now);
+    }
+
+    /// Logs what a reload has brought, as long as that is not too much.
+    fn tell_news(&mut self, lines: impl IntoIterator<Item = String>, now: Now) {
+        for line in lines {
+            if self.news.take(1, now) == 1 {
+                info!("{line}");
+            }
+        }
+    }
+
+    fn read_white_list(&mut self, now: Now) -> Result<(), whitelist::Error> {
         let (white_list, problems) = WhiteList::load(&self.config.white_list)?;
-        problems.iter().for_each(|problem| warn!("WHITE LIST => {problem}"));
-        white_list.entries().for_each(|entry| info!("WHITE LIST => {entry}"));
+        for problem in problems {
+            self.say_once(Level::Warn, &format!("WHITE LIST => {problem}"), now);
+        }
         self.protection.renew(white_list, &self.config.ami.host);
         if self.resolver.is_some() {
             self.protection.follow_machine();

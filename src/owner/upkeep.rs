@@ -48,7 +48,7 @@ impl Owner {
         }
         self.tend_journal(now);
         let repeated = self.repeats.due(now).into_iter().chain(self.spared.due(now));
-        tell_rest(repeated, self.lines.unnamed(now));
+        tell_rest(repeated, self.lines.unnamed(now), self.news.unnamed(now));
     }
 
     /// Tries again what the kernel refused and is still wanted.
@@ -190,7 +190,7 @@ impl Owner {
     pub(super) fn stop(mut self) {
         daemon::notify_stopping();
         let repeated = self.repeats.finish().into_iter().chain(self.spared.finish());
-        tell_rest(repeated, self.lines.finish());
+        tell_rest(repeated, self.lines.finish(), self.news.finish());
         match self.config.on_stop {
             // A dry run, or a recorded stream: there is nothing to leave or to remove.
             _ if self.journal.is_none() => {}
@@ -209,10 +209,13 @@ impl Owner {
 }
 
 /// Tells what was counted instead of logged.
-fn tell_rest(repeated: impl Iterator<Item = (Level, String)>, changes: Option<u64>) {
+fn tell_rest(repeated: impl Iterator<Item = (Level, String)>, changes: Option<u64>, news: Option<u64>) {
     repeated.for_each(|(level, text)| log!(level, "{text}"));
     if let Some(changes) = changes {
         warn!("BLOCK => {changes} changes more than are named one by one");
+    }
+    if let Some(news) = news {
+        warn!("RELOAD => {news} lines more than are told one by one");
     }
 }
 

@@ -103,6 +103,45 @@ fn hup_with_a_broken_configuration_keeps_the_old_one_and_says_so() {
 }
 
 #[test]
+fn reloads_that_bring_nothing_new_do_not_fill_the_log() {
+    let Some(mut lab) = Lab::new(Variant::Nft) else { return };
+    let entry = |n: usize| format!("198.51.100.{n}\n");
+    fs::write(lab.path("white_list"), (0..200).map(entry).collect::<String>()).unwrap();
+    lab.start();
+    for _ in 0..20 {
+        lab.signal(Signal::SIGHUP);
+        lab.console("uptime");
+    }
+    assert_eq!(lab.logged("WHITE LIST => "), 200);
+    fs::write(lab.path("white_list"), (1..201).map(entry).collect::<String>()).unwrap();
+    lab.signal(Signal::SIGHUP);
+    lab.wait_for_log("WHITE LIST => 198.51.100.0 removed");
+    lab.wait_for_log("WHITE LIST => 198.51.100.200");
+    assert_eq!(lab.logged("WHITE LIST => "), 202);
+}
+
+#[test]
+fn errors_that_came_again_are_told_at_the_end_as_errors() {
+    let Some(mut lab) = Lab::new(Variant::Nft) else { return };
+    lab.start();
+    let reload = |lab: &Lab, entry: &str| {
+        // The white list is read whatever is wrong with the configuration, and shows that this reload is done.
+        fs::write(lab.path("white_list"), entry).unwrap();
+        lab.signal(Signal::SIGHUP);
+        wait_until("the reload", || lab.console("wl").contains(entry));
+    };
+    lab.set("log.level", "error");
+    reload(&lab, "192.0.2.1");
+    lab.set("iptables.verfy", 1);
+    reload(&lab, "192.0.2.2");
+    reload(&lab, "192.0.2.3");
+    lab.signal(Signal::SIGTERM);
+    lab.wait_for_end();
+    let text = "the old configuration stays in force (1 time more in the last minute)";
+    assert_eq!(lab.logged(text), 1, "{}", lab.log());
+}
+
+#[test]
 fn how_often_somebody_protected_was_spared_is_told_at_the_end() {
     let Some(mut lab) = Lab::new(Variant::Nft) else { return };
     lab.start();

@@ -27,6 +27,25 @@ fn a_configuration_that_does_not_parse_leaves_the_old_one_in_force() {
 }
 
 #[test]
+fn reloads_without_end_are_counted_and_no_longer_told() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    let path = |name: &str| -> String { Path::display(&machine.folder.path().join(name)).to_string() };
+    let text = format!(
+        "[ami]\nuser = a\npass = b\n[iptables]\nwhite_list = {}\n[log]\nfile = /dev/null\nlevel = error\n",
+        path("wl")
+    );
+    fs::write(owner.config_file.clone(), text).unwrap();
+    for _ in 0..NEWS {
+        owner.turn(vec![Event::Reload]);
+    }
+    assert_eq!(owner.news.finish(), None);
+    machine.white_list("192.0.2.1\n192.0.2.2\n");
+    owner.turn(vec![Event::Reload, Event::Reload]);
+    assert_eq!(owner.news.finish(), Some(4));
+}
+
+#[test]
 fn a_reload_leaves_alone_what_needs_a_restart_and_tries_again_what_was_refused() {
     let machine = Machine::new();
     let mut owner = machine.start();
