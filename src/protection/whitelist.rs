@@ -5,9 +5,11 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use log::warn;
+
 use crate::file;
 use crate::model::net::NetOrHost;
-use crate::state::durable;
+use crate::state::durable::{self, Owner};
 
 /// The white list and the file it stands in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,8 +144,13 @@ impl WhiteList {
 
     fn save(&self) -> Result<(), Error> {
         let bytes: Vec<u8> = self.lines.iter().flat_map(|line| &line.bytes).copied().collect();
-        durable::replace_like_old(&self.path, 0o644, |out| out.write_all(&bytes))
-            .map_err(|source| Error::Write { path: self.path.clone(), source })
+        let owner = durable::replace_like_old(&self.path, 0o644, |out| out.write_all(&bytes))
+            .map_err(|source| Error::Write { path: self.path.clone(), source })?;
+        if owner == Owner::Ours {
+            let file = self.path.display();
+            warn!("WHITE LIST => {file} belongs to the user of SIPban now, who may not give it back");
+        }
+        Ok(())
     }
 }
 

@@ -23,8 +23,17 @@ pub fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut BufWriter<File>) 
     sync_folder_of(path)
 }
 
+/// Whose a file is after it was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The same one's as before.
+    Same,
+    /// Ours: we have no right to give files away.
+    Ours,
+}
+
 /// The same for a file that belongs to the administrator: a symbolic link stays one, mode and owner stay, and only a
-/// file that was not there gets `mode`.
+/// file that was not there gets `mode`. Without the right to give it to its owner, it is ours from then on.
 ///
 /// # Errors
 /// As [`replace`].
@@ -32,19 +41,26 @@ pub fn replace_like_old(
     path: &Path,
     mode: u32,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<Owner> {
     let target = match fs::canonicalize(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => return replace(path, mode, write),
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
+            return replace(path, mode, write).map(|()| Owner::Same);
+        }
         target => target?,
     };
     let old = fs::metadata(&target)?;
+    let mut owner = Owner::Same;
     replace(&target, old.mode() & 0o7777, |out| {
         let new = out.get_ref().metadata()?;
         if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-            fchown(out.get_ref(), Some(old.uid()), Some(old.gid()))?;
+            match fchown(out.get_ref(), Some(old.uid()), Some(old.gid())) {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => owner = Owner::Ours,
+                given => given?,
+            }
         }
         write(out)
-    })
+    })?;
+    Ok(owner)
 }
 
 /// Writes the file [`beside`] `path` anew, without waiting for the disk, and hands it out open.

@@ -178,9 +178,20 @@ impl Lab {
 
     /// Starts the daemon in the foreground and waits for nothing.
     pub fn launch(&mut self, args: &[&str]) {
+        self.launch_as(self.command(args));
+    }
+
+    /// The same with the rights that the systemd unit leaves it.
+    pub fn launch_confined(&mut self) {
+        let (inner, mut command) = (self.command(&[]), self.program("setpriv"));
+        command.args(["--bounding-set=-all,+net_admin,+net_raw", "--inh-caps=-all"]);
+        command.arg(inner.get_program()).args(inner.get_args());
+        self.launch_as(command);
+    }
+
+    fn launch_as(&mut self, mut command: Command) {
         assert!(self.daemon.is_none(), "it is running");
         self.mark = self.log_file().len();
-        let mut command = self.command(args);
         command.stdout(self.open("stdout")).stderr(self.open("stderr"));
         self.daemon = Some(self.netns.enter(|| command.spawn().unwrap()));
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
+use std::os::unix::fs::MetadataExt;
 
 use crate::lab::netns::Variant;
 use crate::lab::{DEADLINE, Lab, attackers, each, unknown_account, wait_until};
@@ -159,6 +160,22 @@ fn who_is_white_listed_is_never_blocked_and_freed_at_once() {
     lab.attack("127.0.0.1");
     lab.attack_and_block("192.0.2.66");
     lab.wait_for_blocks(&["192.0.2.66"]);
+}
+
+#[test]
+fn the_white_list_of_somebody_else_is_changed_without_the_right_to_give_it_back() {
+    let Some(mut lab) = Lab::new(Variant::Nft) else { return };
+    let path = lab.path("white_list");
+    std::os::unix::fs::chown(&path, Some(65534), Some(65534)).unwrap();
+    lab.launch_confined();
+    lab.wait_for_log("AMI => connected");
+    assert_eq!(lab.console(&format!("wl add {ATTACKER}")), format!("{ATTACKER} added to the white list"));
+    assert_eq!(lab.text("white_list"), format!("127.0.0.1\n{ATTACKER}\n"));
+    lab.wait_for_log(&format!("WHITE LIST => {} belongs to the user of SIPban now", path.display()));
+    let there = fs::metadata(&path).unwrap();
+    assert_eq!((there.uid(), there.mode() & 0o777), (0, 0o644));
+    assert_eq!(lab.console(&format!("wl del {ATTACKER}")), format!("{ATTACKER} removed from the white list"));
+    assert_eq!(lab.logged("belongs to the user of SIPban now"), 1);
 }
 
 #[test]
