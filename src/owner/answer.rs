@@ -28,7 +28,7 @@ impl Owner {
             Request::Unblock(net) => self.unblock(net, now),
             Request::Flush => self.flush(now),
             Request::Restore => self.restore(now),
-            Request::Save => self.save(now),
+            Request::Save => self.save(&self.book.lines(), now),
             Request::Ping => self.ping(reply),
             Request::Uptime => Reply::Uptime(super::passed(self.started, now)),
             Request::WhiteList => Reply::WhiteList {
@@ -77,9 +77,8 @@ impl Owner {
         }
     }
 
-    fn save(&mut self, now: Now) -> Reply {
-        let blocks = self.book.lines();
-        match dump::write(&self.config.dump, &blocks, now.wall) {
+    fn save(&self, blocks: &[BlockLine], now: Now) -> Reply {
+        match dump::write(&self.config.dump, blocks, now.wall) {
             Ok(()) => {
                 let file = self.config.dump.display().to_string();
                 info!("DUMP => {} blocks to {file}", blocks.len());
@@ -90,9 +89,15 @@ impl Owner {
     }
 
     fn flush(&mut self, now: Now) -> Reply {
-        let saved = self.save(now);
-        if !matches!(saved, Reply::Saved { .. }) {
-            return saved;
+        // What an earlier flush dumped and the kernel has still to free is in that dump.
+        let mut blocks = self.book.lines();
+        blocks.retain(|block| !self.pending.is_to_be_freed(&block.net));
+        // Without any, the dump of an earlier flush stays.
+        if !blocks.is_empty() {
+            let saved = self.save(&blocks, now);
+            if !matches!(saved, Reply::Saved { .. }) {
+                return saved;
+            }
         }
         let waiting: Vec<IpNet> = self.pending.blocks().map(|(net, _)| net).collect();
         self.give_up(&waiting, now);

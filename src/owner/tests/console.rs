@@ -17,6 +17,23 @@ fn restore_brings_back_what_flush_took_and_then_the_dump_goes() {
 }
 
 #[test]
+fn a_second_flush_leaves_the_dump_of_the_first() {
+    let machine = Machine::new();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    let before: Vec<_> = owner.blocks().collect();
+    machine.kernel.refuse(&["203.0.113.7/32"]);
+    assert!(matches!(ask(&mut owner, Request::Flush), Reply::Failed(_)));
+    machine.kernel.refuse(&[]);
+    for _ in 0..2 {
+        assert!(matches!(ask(&mut owner, Request::Flush), Reply::Flushed { .. }));
+    }
+    assert_eq!(owner.blocks().count(), 0);
+    assert!(matches!(ask(&mut owner, Request::Restore), Reply::Restored { problems, .. } if problems.is_empty()));
+    assert_eq!(owner.blocks().collect::<Vec<_>>(), before);
+}
+
+#[test]
 fn a_dump_that_was_not_restored_as_a_whole_stays() {
     let machine = Machine::new();
     let mut owner = machine.start();
