@@ -168,38 +168,48 @@ impl Owner {
     }
 
     fn white_list_add(&mut self, entry: &str, now: Now) -> Reply {
-        match self.protection.add(entry) {
-            Ok((entry, false)) => Reply::WhiteListHas(entry.to_string()),
-            Ok((entry, true)) => {
-                info!("WHITE LIST => {entry}");
-                if let NetOrHost::Net(net) = &entry {
-                    self.evidence.forget(net);
-                }
-                self.resolve_names();
-                let mut plan = Plan::default();
-                self.protect(&mut plan);
-                let mut freed: Vec<IpNet> = plan.frees().map(|(net, _)| net).collect();
-                let refused = self.carry_out(plan, now);
-                freed.retain(|net| !refused.contains(net));
-                Reply::WhiteListAdded { entry: entry.to_string(), freed }
-            }
-            Err(why) => Reply::Failed(why.to_string()),
+        let (entry, is_new) = match self.protection.add(entry) {
+            Ok(added) => added,
+            Err(why) => return Reply::Failed(why.to_string()),
+        };
+        if is_new {
+            info!("WHITE LIST => {entry}");
+        }
+        if let NetOrHost::Net(net) = &entry {
+            self.evidence.forget(net);
+        }
+        let freed = self.follow_white_list(now);
+        if is_new {
+            Reply::WhiteListAdded { entry: entry.to_string(), freed }
+        } else {
+            Reply::WhiteListHas(entry.to_string())
         }
     }
 
     fn white_list_del(&mut self, entry: &str, now: Now) -> Reply {
-        match self.protection.remove(entry) {
-            Ok((entry, false)) => Reply::WhiteListLacks(entry.to_string()),
-            Ok((entry, true)) => {
-                info!("WHITE LIST => {entry} removed");
-                self.resolve_names();
-                let mut plan = Plan::default();
-                self.protect(&mut plan);
-                self.carry_out(plan, now);
-                Reply::WhiteListRemoved(entry.to_string())
-            }
-            Err(why) => Reply::Failed(why.to_string()),
+        let (entry, was_there) = match self.protection.remove(entry) {
+            Ok(removed) => removed,
+            Err(why) => return Reply::Failed(why.to_string()),
+        };
+        self.follow_white_list(now);
+        if was_there {
+            info!("WHITE LIST => {entry} removed");
+            Reply::WhiteListRemoved(entry.to_string())
+        } else {
+            Reply::WhiteListLacks(entry.to_string())
         }
+    }
+
+    /// Makes the white list hold as its file is now: what was changed there by hand came in with the last command, also
+    /// when that changed nothing. Returns whom it freed.
+    fn follow_white_list(&mut self, now: Now) -> Vec<IpNet> {
+        self.resolve_names();
+        let mut plan = Plan::default();
+        self.protect(&mut plan);
+        let mut freed: Vec<IpNet> = plan.frees().map(|(net, _)| net).collect();
+        let refused = self.carry_out(plan, now);
+        freed.retain(|net| !refused.contains(net));
+        freed
     }
 
     fn status(&self, now: Now) -> Status {

@@ -64,3 +64,17 @@ fn a_host_name_added_on_the_console_is_looked_up_at_once() {
     let resolved = inbox.recv_timeout(std::time::Duration::from_secs(30)).expect("nobody looked the name up");
     assert!(matches!(&resolved, Event::Resolved(names) if names[0].0 == "localhost"), "{resolved:?}");
 }
+
+#[test]
+fn what_was_added_by_hand_holds_with_the_next_command_even_if_that_changes_nothing() {
+    let machine = Machine::new();
+    machine.white_list("192.0.2.1\n");
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    machine.white_list("192.0.2.1\n203.0.113.7\n");
+    assert!(matches!(ask(&mut owner, Request::WhiteListAdd("192.0.2.1".into())), Reply::WhiteListHas(_)));
+    assert_eq!(["7", "8"].map(|n| machine.holds(&format!("203.0.113.{n}"))), [false, true]);
+    machine.white_list("192.0.2.1\n203.0.113.8\n");
+    assert!(matches!(ask(&mut owner, Request::WhiteListDel("192.0.2.2".into())), Reply::WhiteListLacks(_)));
+    assert!(!machine.holds("203.0.113.8"));
+}
