@@ -1,8 +1,7 @@
-//! The console: a listener and a thread for each session, for people with telnet and for `sipban ctl`.
+//! The console: a thread for each session, for people with telnet and for `sipban ctl`.
 //!
 //! Sessions know the owner by its inbox only. INVARIANT: nothing that a client does or leaves undone delays the
-//! owner, the listener or another session. What clients can make us keep is bounded: [`MAX_SESSIONS`] sessions, and
-//! as many connections that are still being judged.
+//! owner, the listener or another session.
 
 pub mod access;
 pub mod command;
@@ -13,28 +12,24 @@ pub mod text;
 pub mod whois;
 
 use std::fmt;
-use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
+use nix::unistd::Uid;
+
 use crate::config::Control;
-use crate::console::access::{Refusals, Verdict};
 use crate::console::request::Ask;
 use crate::console::session::Session;
 use crate::console::text::LocalTime;
 use crate::console::whois::Whois;
 use crate::failure::Failure;
+use crate::listener::{self, Pass, Service, TOO_MANY};
 use crate::model::clock::Clock;
 
-/// Most sessions at a time.
+/// At most this many sessions of root at a time, and as many of all others.
 pub const MAX_SESSIONS: usize = 16;
-
-/// Most connections from elsewhere that are being asked for the password. They have places of their own, so that
-/// strangers who keep silent cannot keep out who comes over loopback.
-const MAX_STRANGERS: usize = 4;
 
 /// What sessions need of the rest of the program.
 #[derive(Clone)]
@@ -105,6 +100,15 @@ pub enum Error {
     Thread(io::Error),
 }
 
+impl From<listener::Error> for Error {
+    fn from(error: listener::Error) -> Error {
+        match error {
+            listener::Error::Bind { address, source } => Error::Listen { address, source },
+            listener::Error::Thread(source) => Error::Thread(source),
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::new(Failure::UNAVAILABLE, error)
@@ -115,36 +119,22 @@ impl From<Error> for Failure {
 #[derive(Clone)]
 pub struct Console {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    desk: Arc<Desk>,
 }
 
-/// Opens the console. When this returns, clients can connect; sessions run in threads of their own.
+/// Opens the console. When this returns, clients can connect; sessions run in threads of their own. Wherever it is to
+/// listen, it does so on loopback too.
 ///
 /// # Errors
 /// If the address cannot be listened on, or must not be without a password.
 pub fn listen(control: &Control, context: Context) -> Result<Console, Error> {
-    let has_password = control.password.as_ref().is_some_and(|password| !password.0.is_empty());
-    if !control.address.to_canonical().is_loopback() && !has_password {
+    if !control.address.to_canonical().is_loopback() && access::password(control).is_none() {
         return Err(Error::NoPassword(control.address));
     }
-    let wanted = SocketAddr::new(control.address, control.port);
-    let fault = |source| Error::Listen { address: wanted, source };
-    let listener = TcpListener::bind(wanted).map_err(fault)?;
-    let address = listener.local_addr().map_err(fault)?;
-    let shared = Arc::new(Shared {
-        context,
-        control: Mutex::new(control.clone()),
-        refusals: Mutex::default(),
-        sessions: Places::of(MAX_SESSIONS),
-        door: Places::of(MAX_SESSIONS),
-        strangers: Places::of(MAX_STRANGERS),
-    });
-    let console = Console { address, shared: Arc::clone(&shared) };
-    thread::Builder::new()
-        .name("console".to_owned())
-        .spawn(move || accept(&listener, &shared))
-        .map_err(Error::Thread)?;
-    Ok(console)
+    let clock = context.clock.clone();
+    let desk = Arc::new(Desk { context, control: Mutex::new(control.clone()) });
+    let address = listener::listen(SocketAddr::new(control.address, control.port), clock, Arc::clone(&desk))?;
+    Ok(Console { address, desk })
 }
 
 impl Console {
@@ -155,7 +145,7 @@ impl Console {
 
     /// Lets in, from now on, the users and the password of this configuration. Address and port stay as they are.
     pub fn admit(&self, control: &Control) {
-        *lock(&self.shared.control) = control.clone();
+        *self.desk.control() = control.clone();
     }
 }
 
@@ -165,95 +155,48 @@ impl fmt::Debug for Console {
     }
 }
 
-/// What listener and sessions have in common.
-struct Shared {
+/// What all sessions have in common.
+struct Desk {
     context: Context,
     control: Mutex<Control>,
-    refusals: Mutex<Refusals>,
-    sessions: Places,
-    door: Places,
-    strangers: Places,
 }
 
-impl Shared {
-    fn log_refusal(&self, who: &str, why: &str) {
-        let now = self.context.clock.now().monotonic;
-        match lock(&self.refusals).tell(who, now) {
-            Some(0) => log::warn!("CONSOLE => {who} refused: {why}"),
-            Some(before) => log::warn!("CONSOLE => {who} refused: {why} ({before} times more since last told)"),
-            None => {}
+impl Desk {
+    fn control(&self) -> MutexGuard<'_, Control> {
+        // A panic ends the program, so nobody is left who could see a poisoned lock.
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn session<'a>(&'a self, stream: &'a TcpStream) -> io::Result<Session<'a>> {
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(self.context.patience.write))?;
+        Ok(Session::new(stream, &self.context))
+    }
+}
+
+impl Service for Desk {
+    const NAME: &'static str = "console";
+    const PLACES: usize = MAX_SESSIONS;
+
+    fn admits(&self, user: Uid) -> Result<(), String> {
+        let control = self.control().clone();
+        let why = "only root and the users named in control.users may use this console";
+        if access::is_named(&control, user) { Ok(()) } else { Err(why.to_owned()) }
+    }
+
+    fn serve(&self, stream: &TcpStream) -> io::Result<()> {
+        self.session(stream)?.converse()
+    }
+
+    fn receive(&self, stream: &TcpStream, pass: &mut Pass<'_>) -> io::Result<()> {
+        let password = access::password(&self.control()).cloned();
+        let mut session = self.session(stream)?;
+        match password {
+            None => session.say("connections that are not loopback need control.password\r\n"),
+            Some(password) if !session.login(&password)? => Ok(()),
+            Some(_) if !pass.prove() => session.say(&format!("{TOO_MANY}\r\n")),
+            Some(_) => session.converse(),
         }
-    }
-}
-
-/// Takes connections for ever, each to a thread.
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    /// So that a process out of descriptors waits for one instead of spinning.
-    const PAUSE: Duration = Duration::from_secs(1);
-    let mut working = true;
-    for number in 1_u64.. {
-        match listener.accept() {
-            Ok((stream, peer)) => {
-                working = true;
-                open_door(stream, peer, number, shared);
-            }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                if std::mem::take(&mut working) {
-                    log::warn!("CONSOLE => cannot accept connections for now: {error}");
-                }
-                thread::sleep(PAUSE);
-            }
-        }
-    }
-}
-
-/// Starts the thread of a connection, if there is a place for it.
-fn open_door(stream: TcpStream, peer: SocketAddr, number: u64, shared: &Arc<Shared>) {
-    let places = if peer.ip().to_canonical().is_loopback() { &shared.door } else { &shared.strangers };
-    let Some(place) = places.take() else {
-        // Into the empty buffer of a new connection, and if it should not fit, it need not.
-        let _ = stream.set_nonblocking(true).and_then(|()| (&stream).write_all(TOO_MANY.as_bytes()));
-        return;
-    };
-    let here = Arc::clone(shared);
-    let thread = thread::Builder::new().name(format!("console-{number}"));
-    if let Err(error) = thread.spawn(move || serve(&stream, peer, place, &here)) {
-        log::warn!("CONSOLE => cannot start a session: {error}");
-    }
-}
-
-const TOO_MANY: &str = "too many sessions\r\n";
-
-/// One connection from its door to its end. A connection that fails is over, and that is all there is to it.
-fn serve(stream: &TcpStream, peer: SocketAddr, place: Place, shared: &Shared) {
-    if let Err(error) = attend(stream, peer, place, shared) {
-        log::debug!("CONSOLE => connection from {peer} lost: {error}");
-    }
-}
-
-fn attend(stream: &TcpStream, peer: SocketAddr, at_the_door: Place, shared: &Shared) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(shared.context.patience.write))?;
-    let mut session = Session::new(stream, &shared.context);
-    let control = lock(&shared.control).clone();
-    match access::judge(&control, peer, stream.local_addr()?) {
-        Verdict::Admitted => {}
-        Verdict::Refused { who, why } => {
-            shared.log_refusal(&who, &why);
-            return session.say(&format!("{why}\r\n"));
-        }
-        Verdict::Password(password) => {
-            if !session.login(&password)? {
-                shared.log_refusal(&peer.ip().to_canonical().to_string(), "no or a wrong password");
-                return Ok(());
-            }
-        }
-    }
-    drop(at_the_door);
-    match shared.sessions.take() {
-        Some(_place) => session.converse(),
-        None => session.say(TOO_MANY),
     }
 }
 
@@ -266,36 +209,5 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::AddrNotAvailable => "control.address must be an address of this machine",
         io::ErrorKind::PermissionDenied => "ports below 1024 are root's: choose another control.port",
         _ => "see control.address and control.port",
-    }
-}
-
-/// A panic ends the program, so nobody is left who could see a poisoned lock.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A number of places, each given back when its [`Place`] is dropped.
-struct Places {
-    taken: Arc<AtomicUsize>,
-    all: usize,
-}
-
-struct Place(Arc<AtomicUsize>);
-
-impl Places {
-    fn of(all: usize) -> Places {
-        Places { taken: Arc::default(), all }
-    }
-
-    fn take(&self) -> Option<Place> {
-        let one_more = |taken| (taken < self.all).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
-        Some(Place(Arc::clone(&self.taken)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -6,7 +6,7 @@
 //! firewall's commands. One inbox, so the order of arrival is the order of effect.
 //! ```text
 //!  ami       ── Security, Ami, Pong ───┐
-//!  console-N ── Request + reply sender ┤  bounded    owner
+//!  sessions  ── Request + reply sender ┤  bounded    owner
 //!  resolver  ── Resolved ──────────────┼──Event──►  gather → judge → enforce → commit → tell
 //!  ticker    ── Tick ──────────────────┤
 //!  signals   ── Reload, Shutdown ──────┘
@@ -24,9 +24,10 @@
 //!  ami         thread: connects, logs in, pings; frames and security events as Asterisk sends them
 //!  judge       whom to block, on what evidence
 //!  protection  who is never blocked: white list, names in it (thread), this machine
-//!  system      daemon and service manager, signals (thread), ticker (thread), tables of sockets
+//!  system      daemon and service manager, signals (thread), ticker (thread)
 //!  event       what wakes the owner
-//!  console     threads: listener, sessions; who is let in, commands, texts of the answers, whois
+//!  console     threads: sessions; who is let in, commands, texts of the answers, whois
+//!  listener    threads: takes connections, tells root, other users and strangers apart; the kernel's tables of sockets
 //!  state       what survives: journal (with the thread that syncs it), dump
 //!  firewall    iptables or ipset behind one trait, or none in a dry run; which traffic; the programs that are run
 //!  logging     the log: budget of its lines, repeats, local time, escapes
@@ -59,6 +60,7 @@ pub mod failure;
 pub mod file;
 pub mod firewall;
 pub mod judge;
+pub mod listener;
 pub mod logging;
 pub mod model;
 pub mod owner;

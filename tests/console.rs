@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -421,6 +422,53 @@ fn other_users_are_turned_away_until_they_are_named() {
     assert_eq!(as_nobody(console.address()), "only root and the users named in control.users may use this console\r\n");
     console.admit(&Control { users: vec!["nobody".to_owned()], ..control(0) });
     assert_eq!(as_nobody(console.address()), BANNER);
+}
+
+/// Connects as `nobody`: the kernel knows a socket by the user that the thread had for files when it was made.
+fn connect_as_nobody(address: SocketAddr) -> TcpStream {
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap().uid;
+    let connect = || {
+        nix::unistd::setfsuid(nobody);
+        TcpStream::connect(address).unwrap()
+    };
+    thread::scope(|scope| scope.spawn(connect).join().unwrap())
+}
+
+#[test]
+fn root_gets_in_whatever_crowd_of_others_stands_at_the_door() {
+    if !nix::unistd::Uid::current().is_root() {
+        return;
+    }
+    let console = open_with(obliging);
+    let control = Control { users: vec![], ..control(console.address().port()) };
+    let done = AtomicBool::new(false);
+    // Whose connection one was that is closed already, the kernel does not say, and is asked again.
+    let crowd = || {
+        while !done.load(Ordering::Relaxed) {
+            (0..40).map(|_| connect_as_nobody(console.address())).for_each(drop);
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(crowd);
+        let calls = (0..20).map(|_| ctl(&control, &["uptime"], false));
+        let refused: Vec<_> = calls.filter(|(code, ..)| *code != ctl::OK).collect();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(refused, []);
+    });
+}
+
+#[test]
+fn root_gets_in_when_the_users_whom_he_named_fill_the_console() {
+    if !nix::unistd::Uid::current().is_root() {
+        return;
+    }
+    let console = open_with(obliging);
+    let control = Control { users: vec!["nobody".to_owned()], ..control(console.address().port()) };
+    console.admit(&control);
+    let mut users: Vec<Client> = (0..MAX_SESSIONS).map(|_| Client(connect_as_nobody(console.address()))).collect();
+    users.iter_mut().for_each(|user| user.expect(BANNER));
+    assert_eq!(Client(connect_as_nobody(console.address())).rest(), "too many sessions\r\n");
+    assert_eq!(ctl(&control, &["uptime"], false).0, ctl::OK);
 }
 
 fn ctl(control: &Control, words: &[&str], json: bool) -> (u8, String, String) {

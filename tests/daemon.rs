@@ -4,6 +4,8 @@
 #[path = "common/lab.rs"]
 mod lab;
 
+#[path = "daemon/access.rs"]
+mod access;
 #[path = "daemon/blocks.rs"]
 mod blocks;
 #[path = "daemon/captures.rs"]

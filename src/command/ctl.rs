@@ -105,12 +105,12 @@ fn ask(control: &Control, command: &str) -> Result<Answer, Silence> {
     read_answer(&mut reader).map_err(broken)
 }
 
-/// Where to reach a console that listens on all addresses.
+/// Where to reach a console of this machine: it listens on loopback too, wherever else it does, and there it knows us.
 fn reachable(address: IpAddr) -> IpAddr {
     match address {
-        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        own if own.to_canonical().is_loopback() => own,
         IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        one => one,
+        _ => Ipv4Addr::LOCALHOST.into(),
     }
 }
 
@@ -191,8 +191,15 @@ mod tests {
     }
 
     #[test]
-    fn a_console_on_all_addresses_is_reached_over_loopback() {
-        for (listens, reached) in [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("192.0.2.1", "192.0.2.1")] {
+    fn a_console_is_reached_over_loopback_wherever_else_it_listens() {
+        for (listens, reached) in [
+            ("0.0.0.0", "127.0.0.1"),
+            ("192.0.2.1", "127.0.0.1"),
+            ("2001:db8::1", "127.0.0.1"),
+            ("127.0.0.2", "127.0.0.2"),
+            ("::", "::1"),
+            ("::1", "::1"),
+        ] {
             assert_eq!(reachable(listens.parse().unwrap()), reached.parse::<IpAddr>().unwrap());
         }
     }

@@ -63,10 +63,9 @@ fn find_in<T>(table: impl BufRead, mut each: impl FnMut(Socket) -> Option<T>) ->
 }
 
 impl Socket {
-    /// User and inode, if it has these ends and was not closed.
-    pub(crate) fn owner_between(&self, local: SocketAddr, remote: SocketAddr) -> Option<(u32, u64)> {
-        let is_it = (self.local, self.remote) == (local, remote) && self.inode != 0;
-        is_it.then_some((self.uid, self.inode))
+    /// User and inode, if it was not closed.
+    pub(crate) fn owner(&self) -> Option<(u32, u64)> {
+        (self.inode != 0).then_some((self.uid, self.inode))
     }
 
     /// `None` for the heading of a table, and for what has another form.
@@ -127,7 +126,8 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn uid_in(table: &str, local: &str, remote: &str) -> Option<u32> {
         let ends = (local.parse().unwrap(), remote.parse().unwrap());
-        find_in(table.as_bytes(), |socket| socket.owner_between(ends.0, ends.1)).unwrap().map(|(uid, _)| uid)
+        let owner = |socket: Socket| socket.owner().filter(|_| (socket.local, socket.remote) == ends);
+        find_in(table.as_bytes(), owner).unwrap().map(|(uid, _)| uid)
     }
 
     #[test]

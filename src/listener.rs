@@ -1,0 +1,328 @@
+//! Takes TCP connections for a service: finds out who comes, lets in whom the service admits, and gives each of them a
+//! thread.
+//!
+//! INVARIANT: nothing that a client does or leaves undone keeps out root on this machine, nor delays another client.
+//! - Connections over loopback are told apart by their user, whom the kernel names; root has places of his own.
+//! - Other users are judged by the service in a thread of its own, since it may have to look up names.
+//! - Who comes from elsewhere has to prove himself, in a thread of his own, and has no place among those who are let in
+//!   before he did.
+//!
+//! What clients can make us keep is bounded: [`Service::PLACES`] threads for root, as many for all others who are let
+//! in, 32 for those who prove themselves, and 64 connections before each of the two threads that judge.
+
+mod local;
+mod places;
+mod refusals;
+pub(crate) mod sockets;
+mod strangers;
+
+use std::io::{self, ErrorKind, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Uid, User};
+
+use crate::model::clock::Clock;
+use local::Arrival;
+use places::{Place, Places};
+use refusals::Refusals;
+use strangers::{Strangers, TurnedAway};
+
+/// At most this many connections over loopback wait to be told apart, and as many to be judged by the service.
+const MAX_WAITING: usize = 64;
+
+/// What connections are taken for.
+pub trait Service: Send + Sync + 'static {
+    /// Names the threads, and in capitals the lines of the log: `console`.
+    const NAME: &'static str;
+
+    /// At most this many connections of root are served at a time, and as many of all others together.
+    const PLACES: usize;
+
+    /// Whether a user of this machine, other than root, may use the service.
+    ///
+    /// # Errors
+    /// Why not, in words for him and for the log.
+    fn admits(&self, user: Uid) -> Result<(), String>;
+
+    /// Serves somebody who may use the service, until he leaves.
+    ///
+    /// # Errors
+    /// If the connection fails.
+    fn serve(&self, stream: &TcpStream) -> io::Result<()>;
+
+    /// Has somebody who comes from elsewhere prove that he may use the service, and serves him from the moment on
+    /// when [`Pass::prove`] says that there is a place.
+    ///
+    /// # Errors
+    /// If the connection fails.
+    fn receive(&self, stream: &TcpStream, pass: &mut Pass<'_>) -> io::Result<()>;
+}
+
+/// What somebody who comes from elsewhere needs to be served.
+pub struct Pass<'a> {
+    /// His place among those who have not proved themselves.
+    stranger: Option<strangers::Stranger>,
+    others: &'a Places,
+    place: Option<Place>,
+}
+
+impl Pass<'_> {
+    /// He has proved that he may use the service. Returns whether there is a place for him.
+    pub fn prove(&mut self) -> bool {
+        if let Some(stranger) = self.stranger.take() {
+            stranger.proved();
+        }
+        self.place = self.others.take();
+        self.place.is_some()
+    }
+}
+
+/// Why nobody listens.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Address and port are not to be had.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// Address and port.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// No thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Listens on this address, and on loopback if that does not belong to it, so that root reaches the service whoever
+/// else crowds it. When this returns, clients can connect; it takes them until the program ends. Returns the address
+/// with its port, which the system chooses if none is given.
+///
+/// # Errors
+/// If an address cannot be listened on, or there is no thread.
+pub fn listen<S: Service>(address: SocketAddr, clock: Clock, service: Arc<S>) -> Result<SocketAddr, Error> {
+    let first = bind(address)?;
+    let address = first.local_addr().map_err(|source| Error::Bind { address, source })?;
+    let mut sockets = vec![first];
+    if !address.ip().to_canonical().is_loopback() && !address.ip().is_unspecified() {
+        sockets.push(bind((Ipv4Addr::LOCALHOST, address.port()).into())?);
+    }
+    let (door, at_the_door) = bounded(MAX_WAITING);
+    let reception = Arc::new(Reception {
+        service,
+        clock,
+        refusals: Mutex::default(),
+        root: Places::of(S::PLACES),
+        others: Places::of(S::PLACES),
+        strangers: Strangers::default(),
+    });
+    let here = Arc::clone(&reception);
+    let judge = move || here.judge(&at_the_door);
+    thread::Builder::new().name(format!("{}-door", S::NAME)).spawn(judge).map_err(Error::Thread)?;
+    let take = move || reception.take_connections(&sockets, &door);
+    thread::Builder::new().name(S::NAME.to_owned()).spawn(take).map_err(Error::Thread)?;
+    Ok(address)
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    let bound = TcpListener::bind(address).and_then(|socket| {
+        // A client that has left again must not make us wait for the next one.
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
+    bound.map_err(|source| Error::Bind { address, source })
+}
+
+/// What the threads of one service have in common.
+struct Reception<S> {
+    service: Arc<S>,
+    clock: Clock,
+    refusals: Mutex<Refusals>,
+    root: Places,
+    others: Places,
+    strangers: Strangers,
+}
+
+/// What who finds no place is told.
+pub const TOO_MANY: &str = "too many sessions";
+
+impl<S: Service> Reception<S> {
+    /// Takes connections for ever.
+    fn take_connections(self: &Arc<Self>, sockets: &[TcpListener], door: &Sender<(Arrival, Uid)>) {
+        let mut arrivals = Vec::new();
+        let mut working = true;
+        loop {
+            let taken = self.take_more(sockets, &mut arrivals);
+            self.tell_apart(&mut arrivals, door);
+            if let Err(error) = &taken {
+                if working {
+                    log::warn!("{} => cannot accept connections for now: {error}", label::<S>());
+                }
+                // So that a process out of descriptors waits for one instead of spinning.
+                thread::sleep(Duration::from_secs(1));
+            }
+            working = taken.is_ok();
+        }
+    }
+
+    /// Waits for connections, or for the moment to look again for those that are here, and takes what has come.
+    fn take_more(self: &Arc<Self>, sockets: &[TcpListener], arrivals: &mut Vec<Arrival>) -> io::Result<()> {
+        if arrivals.is_empty() {
+            wait(sockets)?;
+        } else {
+            thread::sleep(local::LOOK_AGAIN);
+        }
+        sockets.iter().try_for_each(|socket| self.take_waiting(socket, arrivals))
+    }
+
+    /// Takes what waits at a socket, but not more than a part of what may come: the other one has its turn too.
+    fn take_waiting(self: &Arc<Self>, socket: &TcpListener, arrivals: &mut Vec<Arrival>) -> io::Result<()> {
+        for _ in 0..MAX_WAITING {
+            if arrivals.len() >= MAX_WAITING {
+                break;
+            }
+            match socket.accept() {
+                Ok((stream, peer)) if peer.ip().to_canonical().is_loopback() => {
+                    arrivals.extend(Arrival::new(stream, peer));
+                }
+                Ok((stream, peer)) => self.receive_stranger(stream, peer),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets root in, passes the others on to be judged, and keeps those whom the kernel does not name yet.
+    fn tell_apart(self: &Arc<Self>, arrivals: &mut Vec<Arrival>, door: &Sender<(Arrival, Uid)>) {
+        let users = match local::users(arrivals) {
+            Ok(users) => users,
+            Err(error) => {
+                for arrival in arrivals.drain(..) {
+                    let why = format!("cannot find out whose connection this is: {error}");
+                    self.refuse(&arrival.stream, &arrival.peer.ip().to_string(), &why);
+                }
+                return;
+            }
+        };
+        for (arrival, user) in std::mem::take(arrivals).into_iter().zip(users) {
+            match user {
+                Some(user) if user.is_root() => self.admit(arrival.stream, &self.root),
+                Some(user) => {
+                    if let Err(full) = door.try_send((arrival, user)) {
+                        turn_away(&full.into_inner().0.stream, TOO_MANY);
+                    }
+                }
+                None if arrival.is_over() => {}
+                None => match arrival.look_again() {
+                    Ok(arrival) => arrivals.push(arrival),
+                    Err(gone) => {
+                        let why = "the kernel does not say whose connection this is";
+                        self.refuse(&gone.stream, &gone.peer.ip().to_string(), why);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Judges users of this machine, one after the other, for ever.
+    fn judge(self: &Arc<Self>, at_the_door: &Receiver<(Arrival, Uid)>) {
+        for (arrival, user) in at_the_door {
+            match self.service.admits(user) {
+                Ok(()) => self.admit(arrival.stream, &self.others),
+                Err(why) => {
+                    let name = User::from_uid(user).ok().flatten().map_or(format!("uid {user}"), |user| user.name);
+                    self.refuse(&arrival.stream, &name, &why);
+                }
+            }
+        }
+    }
+
+    /// Gives somebody who may use the service a thread, if there is a place.
+    fn admit(self: &Arc<Self>, stream: TcpStream, places: &Places) {
+        let Some(place) = places.take() else { return turn_away(&stream, TOO_MANY) };
+        let here = Arc::clone(self);
+        self.start(move || {
+            let _place = place;
+            here.served(&stream, here.service.serve(&stream));
+        });
+    }
+
+    fn receive_stranger(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let address = peer.ip().to_canonical();
+        let stranger = match self.strangers.take(address, &stream, self.clock.now().monotonic) {
+            Ok(stranger) => stranger,
+            Err(TurnedAway::TooMany) => return turn_away(&stream, TOO_MANY),
+            Err(TurnedAway::Wait(left)) => {
+                return turn_away(&stream, &format!("too many failures: try again in {} s", left.as_secs() + 1));
+            }
+        };
+        let here = Arc::clone(self);
+        self.start(move || {
+            let mut pass = Pass { stranger: Some(stranger), others: &here.others, place: None };
+            let outcome = here.service.receive(&stream, &mut pass);
+            if let Some(stranger) = pass.stranger {
+                stranger.failed(here.clock.now().monotonic);
+                here.log_refusal(&address.to_string(), "no or a wrong password");
+            }
+            here.served(&stream, outcome);
+        });
+    }
+
+    fn start(&self, work: impl FnOnce() + Send + 'static) {
+        if let Err(error) = thread::Builder::new().name(format!("{}-session", S::NAME)).spawn(work) {
+            log::warn!("{} => cannot start a session: {error}", label::<S>());
+        }
+    }
+
+    /// A connection that fails is over, and that is all there is to it.
+    fn served(&self, stream: &TcpStream, outcome: io::Result<()>) {
+        if let Err(error) = outcome {
+            let peer = stream.peer_addr().map_or("somebody".to_owned(), |peer| peer.to_string());
+            log::debug!("{} => connection from {peer} lost: {error}", label::<S>());
+        }
+    }
+
+    fn refuse(&self, stream: &TcpStream, who: &str, why: &str) {
+        self.log_refusal(who, why);
+        turn_away(stream, why);
+    }
+
+    fn log_refusal(&self, who: &str, why: &str) {
+        let now = self.clock.now().monotonic;
+        // A panic ends the program, so nobody is left who could see a poisoned lock.
+        match self.refusals.lock().unwrap_or_else(PoisonError::into_inner).tell(who, now) {
+            Some(0) => log::warn!("{} => {who} refused: {why}", label::<S>()),
+            Some(before) => {
+                log::warn!("{} => {who} refused: {why} ({before} times more since last told)", label::<S>());
+            }
+            None => {}
+        }
+    }
+}
+
+/// Waits for a connection.
+fn wait(sockets: &[TcpListener]) -> io::Result<()> {
+    let mut polled: Vec<PollFd> = sockets.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+    match poll(&mut polled, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says why, into the empty buffer of a new connection; if it should not fit, it need not.
+fn turn_away(stream: &TcpStream, why: &str) {
+    let mut stream = stream;
+    let _ = stream.set_nonblocking(true).and_then(|()| stream.write_all(format!("{why}\r\n").as_bytes()));
+}
+
+fn label<S: Service>() -> String {
+    S::NAME.to_uppercase()
+}
