@@ -69,7 +69,7 @@ settings! {
 }
 
 settings! {
-    /// `[iptables]` and `[ipset]`: how to block.
+    /// `[iptables]`, `[ipset]` and `[nft]`: how to block.
     pub struct FirewallConfig {
         /// `None`: looked up in the usual ones.
         iptables_path: Option<PathBuf> = "iptables.path", "", folder, "folder of iptables and ip6tables", restart;
@@ -77,7 +77,7 @@ settings! {
         target: Target = "iptables.rule", "DROP", rule, "what becomes of a packet from a blocked address";
         scope: ScopeConfig = "iptables.scope", "auto", scope, "which traffic is led through the chain";
         interface: Option<String> = "iptables.interface", "any", interface, "restrict to packets that come in here";
-        /// A section `[ipset]` chooses the set.
+        /// A section `[ipset]` chooses the set, a section `[nft]` the table.
         backend: Backend = "iptables.backend", "iptables", one_of(BACKENDS), "how addresses are blocked", restart;
         verify: u64 = "iptables.verify", "10", period, "seconds between checks that our rules are in force";
         /// As `iptables_path` if it is not given. `None`: looked up in the usual ones.
@@ -86,6 +86,7 @@ settings! {
         set_name: String = "ipset.set_name", "sipban", set_name, "name of the IPv4 set", restart;
         /// It grows by itself.
         maxelem: u32 = "ipset.maxelem", "262144", number(1..=u32::MAX.into()), "entries it has room for first", restart;
+        nft_table: String = "nft.table", "sipban", table, "name of the table", restart;
     }
 }
 
@@ -133,6 +134,17 @@ pub enum Backend {
     Iptables,
     /// One rule, a kernel set with timeouts.
     Ipset,
+    /// A table of our own, before connections are tracked.
+    Nft,
+    /// Whichever of these suits the machine.
+    Auto,
+}
+
+impl fmt::Display for Backend {
+    /// As the file names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(BACKENDS.iter().find(|(_, backend)| backend == self).map_or("", |(name, _)| name))
+    }
 }
 
 /// `state.on_stop`.
@@ -212,8 +224,10 @@ impl Config {
     fn from_given(given: &mut Given<'_>) -> Config {
         let mut config = Config::read(given, "");
         let firewall = &mut config.firewall;
-        if !given.has("iptables.backend") && given.has_section("ipset") {
-            firewall.backend = Backend::Ipset;
+        if !given.has("iptables.backend") {
+            let chosen = [("nft", Backend::Nft), ("ipset", Backend::Ipset)];
+            let chosen = chosen.into_iter().find(|(section, _)| given.has_section(section));
+            firewall.backend = chosen.map_or(firewall.backend, |(_, backend)| backend);
         }
         firewall.ipset_path = firewall.ipset_path.take().or_else(|| firewall.iptables_path.clone());
         config

@@ -5,16 +5,19 @@
 
 mod body;
 mod change;
+pub mod choice;
 pub mod dry_run;
 mod family;
 mod filter;
 pub mod ipset;
 pub mod iptables;
+pub mod nft;
 pub mod run;
 pub mod scope;
+mod succession;
 
 pub use change::{Change, Refused};
-pub use filter::{Rehearsal, rehearse};
+pub use filter::Rehearsal;
 use ipnet::IpNet;
 
 use crate::config::FirewallConfig;

@@ -494,9 +494,22 @@ fn a_missing_ipset_is_told_where_it_is_chosen() {
     bed.manager(Manner::Good);
     bed.set("ipset", "set_name = sipban");
     bed.check().says("OK", "ipset", &["ipset v"]);
-    std::os::unix::fs::symlink("/bin/false", folder.path().join("ipset")).unwrap();
+    replace_by_script(folder.path(), "ipset", "exit 1");
     bed.set("ipset", &format!("path = {}", folder.path().display()));
     bed.check().says("FAIL", "ipset", &["/ipset list -n` ended with", "module ip_set"]);
+}
+
+#[test]
+fn a_table_that_nft_does_not_take_fails() {
+    let (Some(mut bed), Some(folder)) = (Bed::new(), Variant::Nft.folder()) else { return };
+    bed.manager(Manner::Good);
+    bed.set("nft", "table = guard");
+    bed.check().says("OK", "nft", &["nftables v", " takes the table inet guard"]);
+    replace_by_script(folder.path(), "nft", "test $1 = --version && exec $REAL \"$@\"; echo too old >&2; exit 1");
+    bed.variant = Some(folder);
+    bed.check().says("FAIL", "nft", &["too old", "install nftables"]);
+    bed.set("iptables", "scope = -s 192.0.2.0/24");
+    bed.check().says("FAIL", "nft", &["iptables.scope: the backend nft cannot tell traffic apart"]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ needed() {
             echo "iptables iptables"
             echo "iptables-legacy iptables"
             echo "nc netcat-openbsd"
+            echo "nft nftables"
             echo "python3 python3"
             echo "script bsdutils"
             echo "setpriv util-linux"

@@ -8,10 +8,14 @@ mod bed;
 mod blocks;
 #[path = "netfilter/chain.rs"]
 mod chain;
+#[path = "netfilter/fire.rs"]
+mod fire;
 #[path = "netfilter/ipset.rs"]
 mod ipset;
 #[path = "common/netns.rs"]
 mod netns;
+#[path = "netfilter/nft.rs"]
+mod nft;
 #[path = "netfilter/others.rs"]
 mod others;
 #[path = "netfilter/packets.rs"]

@@ -8,15 +8,13 @@ use log::{error, warn};
 
 use crate::ami;
 use crate::cli::Run;
-use crate::config::{Backend, Config};
+use crate::config::Config;
 use crate::console::whois::Whois;
 use crate::console::{self, Console};
 use crate::event::{self, Event};
 use crate::failure::Failure;
+use crate::firewall::choice;
 use crate::firewall::dry_run::DryRun;
-use crate::firewall::ipset::Ipset;
-use crate::firewall::iptables::Iptables;
-use crate::firewall::{self, Firewall, Traffic};
 use crate::logging::{self, LogHandle, Target};
 use crate::model::clock::Clock;
 use crate::owner::Owner;
@@ -91,7 +89,11 @@ fn assemble(
         (None, None, Box::new(|_, _| Ok(Box::new(DryRun::default()))))
     } else {
         let journal = Journal::open(&config.journal)?;
-        (Some(journal), Some(open_console(&config, &sender, &clock)?), Box::new(firewall))
+        (
+            Some(journal),
+            Some(open_console(&config, &sender, &clock)?),
+            Box::new(|config: &Config, traffic| choice::make(&config.firewall, traffic)),
+        )
     };
     let resolver = resolver::start(sender.clone()).map_err(no_thread)?;
     let ami = config.ami.clone();
@@ -123,12 +125,4 @@ fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result
         whois: Whois::default(),
     };
     Ok(console::listen(&config.control, context)?)
-}
-
-/// The one place that chooses how to block.
-fn firewall(config: &Config, traffic: Traffic) -> Result<Box<dyn Firewall>, firewall::Error> {
-    match config.firewall.backend {
-        Backend::Iptables => Ok(Box::new(Iptables::new(&config.firewall, traffic)?)),
-        Backend::Ipset => Ok(Box::new(Ipset::new(&config.firewall, traffic)?)),
-    }
 }

@@ -218,6 +218,11 @@ fn the_section_ipset_chooses_the_set_unless_told_otherwise() {
     assert_eq!(backend("[ipset]\n"), Backend::Ipset);
     assert_eq!(backend("[ipset]\n[iptables]\nbackend = iptables\n"), Backend::Iptables);
     assert_eq!(backend("[iptables]\nbackend = ipset\n"), Backend::Ipset);
+    assert_eq!(backend("[nft]\n"), Backend::Nft);
+    assert_eq!(backend("[nft]\n[ipset]\nmaxelem = 9\n"), Backend::Nft);
+    assert_eq!(backend("[nft]\n[iptables]\nbackend = auto\n"), Backend::Auto);
+    let error = errors("[nft]\ntable = 1st\n");
+    assert!(error.contains("nft.table: expected a name that begins with a letter"), "{error}");
 }
 
 #[test]

@@ -14,7 +14,8 @@ pub const SET_TIMEOUT_MAX: u64 = 2_147_483;
 /// Ten years: more is a slip of the pen.
 const SECONDS_MAX: u64 = 315_360_000;
 
-pub(super) const BACKENDS: &[(&str, Backend)] = &[("iptables", Backend::Iptables), ("ipset", Backend::Ipset)];
+pub(super) const BACKENDS: &[(&str, Backend)] =
+    &[("iptables", Backend::Iptables), ("ipset", Backend::Ipset), ("nft", Backend::Nft), ("auto", Backend::Auto)];
 
 pub(super) const ON_STOP: &[(&str, OnStop)] = &[("clear", OnStop::Clear), ("keep", OnStop::Keep)];
 
@@ -147,6 +148,15 @@ pub(super) fn chain(text: &str) -> Result<ChainName, String> {
 /// The name of a set; one more character must find room behind it.
 pub(super) fn set_name(text: &str) -> Result<String, String> {
     target::name(text, 30).map_err(|what| expected(&what, text))
+}
+
+/// The name of a table of nftables, which begins with a letter.
+pub(super) fn table(text: &str) -> Result<String, String> {
+    match target::name(text, 28) {
+        Ok(name) if name.starts_with(|first: char| first.is_ascii_alphabetic()) => Ok(name),
+        Ok(_) => Err(expected("a name that begins with a letter", text)),
+        Err(what) => Err(expected(&what, text)),
+    }
 }
 
 /// An interface, with `+` at the end for all that begin so; `any` or nothing for all.

@@ -14,6 +14,10 @@ use crate::model::clock::UnixTime;
 /// the rest of the change need not try it all again.
 pub(super) const MAX_CULPRITS: usize = 16;
 
+/// At most this many seconds may the kernel end an entry earlier or later than the book. Its seconds are whole ones, and
+/// the daemon may have been busy between reading the clock and writing the entry.
+pub(super) const SLACK: u64 = 5;
+
 /// Changes to make in one transaction for each family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {

@@ -10,13 +10,14 @@ mod listing;
 mod words;
 
 pub(super) use self::chain::Chain;
-use super::body::Body;
+use super::body::{Body, Origin};
 use super::family::Family;
 use super::run::Program;
-use super::{Error, Firewall, FoundBlock, Traffic, Verified};
+use super::{Error, Firewall, FoundBlock, Traffic, Verified, succession};
 use crate::config::FirewallConfig;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
+use crate::model::target::ChainName;
 
 /// The chain of both address families, whatever stands in it.
 #[derive(Debug)]
@@ -44,10 +45,7 @@ pub struct Rehearsal {
 }
 
 /// Has iptables read the rules that the configuration asks for, in a test that makes none of them.
-///
-/// # Errors
-/// If iptables is not installed, or the traffic cannot be told to it.
-pub fn rehearse(config: &FirewallConfig, traffic: Traffic) -> Result<Rehearsal, Error> {
+pub(super) fn rehearse(config: &FirewallConfig, traffic: Traffic) -> Result<Rehearsal, Error> {
     let filter = Filter::new(config, traffic, None)?;
     let v6 = filter.new_chain(Family::V6).and_then(|chain| chain.rehearse());
     Ok(Rehearsal { v4: filter.v4.rehearse(), v6, tool: filter.tool })
@@ -183,6 +181,62 @@ impl Filter {
     fn set_jumps(&mut self, traffic: &Traffic) -> Result<(), Error> {
         let jumps = words::jumps(traffic, self.config.interface.as_deref(), &self.config.chain)?;
         self.chains().try_for_each(|chain| chain.set_jumps(jumps.clone()))
+    }
+}
+
+/// Whether iptables-save can be asked without anything being made by it: the old kind makes the table that it is to
+/// list.
+pub(super) fn may_list(config: &FirewallConfig, family: Family) -> bool {
+    let iptables = Program::find("iptables", config.iptables_path.as_deref());
+    let is_nft =
+        || iptables.is_ok_and(|it| it.run(&["-V"], "").is_ok_and(|output| output.stdout.contains("nf_tables")));
+    has_legacy_filter(family) || is_nft()
+}
+
+/// Whether the kernel has the table `filter` of the old kind.
+fn has_legacy_filter(family: Family) -> bool {
+    let kind = match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    };
+    let tables = std::fs::read_to_string(format!("/proc/thread-self/net/{kind}_tables_names")).unwrap_or_default();
+    tables.lines().any(|table| table == "filter")
+}
+
+/// The chain and its jumps, left by a backend that is not in use any more.
+pub(super) struct Left {
+    chains: Vec<Chain>,
+    name: ChainName,
+}
+
+impl Left {
+    /// Of both families; `None` if there is no such chain.
+    pub(super) fn find(config: &FirewallConfig) -> Option<Left> {
+        let chain = |family| {
+            let chain = Chain::new(family, config, &Traffic::All, None).ok()?;
+            (may_list(config, family) && chain.body().ok()?.is_some()).then_some(chain)
+        };
+        let chains: Vec<Chain> = Family::BOTH.into_iter().filter_map(chain).collect();
+        (!chains.is_empty()).then(|| Left { chains, name: config.chain.clone() })
+    }
+}
+
+impl succession::Left for Left {
+    fn blocks(&self) -> Result<Vec<FoundBlock>, Error> {
+        let mut blocks = Vec::new();
+        for chain in &self.chains {
+            let body = chain.body()?.unwrap_or_default();
+            blocks.extend(body.blocks.iter().filter_map(Origin::net).map(|net| FoundBlock { net, remaining: None }));
+        }
+        Ok(blocks)
+    }
+
+    fn remove(&mut self) -> Result<(), Error> {
+        all_done(self.chains.iter_mut().map(Chain::tear_down))
+    }
+
+    fn describe(&self) -> String {
+        format!("chain {}", self.name)
     }
 }
 

@@ -20,7 +20,7 @@ use super::change::{MAX_CULPRITS, Step, not_in_effect, settle};
 use super::family::Family;
 use super::filter::{Filter, all_done, succeed};
 use super::run::Failure;
-use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified};
+use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified, succession};
 use crate::config::{FirewallConfig, SET_TIMEOUT_MAX};
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
@@ -237,6 +237,43 @@ impl Sets {
             Family::V4 => &mut self.v4,
             Family::V6 => &mut self.v6,
         }
+    }
+}
+
+/// Sets left by this backend, when another one is in use.
+pub(super) struct Left {
+    tool: Tool,
+    sets: Vec<Set>,
+}
+
+impl Left {
+    /// Of both families; `None` if there are none of ours.
+    pub(super) fn find(config: &FirewallConfig) -> Option<Left> {
+        let tool = Tool::find(config.ipset_path.as_deref()).ok()?;
+        let headers = tool.headers().ok()?;
+        let sets = Family::BOTH.map(|family| Set::new(family, &config.set_name, config.maxelem));
+        let ours = |set: &Set| headers.get(&set.name).is_some_and(|header| set.is_ours(header));
+        let sets: Vec<Set> = sets.into_iter().filter(ours).collect();
+        (!sets.is_empty()).then_some(Left { tool, sets })
+    }
+}
+
+impl succession::Left for Left {
+    fn blocks(&self) -> Result<Vec<FoundBlock>, Error> {
+        let mut blocks = Vec::new();
+        for set in &self.sets {
+            let held = self.tool.entries(&set.name)?.into_iter().filter(|held| !held.exempt);
+            blocks.extend(held.map(|held| FoundBlock { net: held.net, remaining: held.remaining }));
+        }
+        Ok(blocks)
+    }
+
+    fn remove(&mut self) -> Result<(), Error> {
+        all_done(self.sets.iter().map(|set| self.tool.destroy(&set.name)))
+    }
+
+    fn describe(&self) -> String {
+        format!("set {}", self.sets.iter().map(|set| &set.name[..]).collect::<Vec<_>>().join(" and "))
     }
 }
 

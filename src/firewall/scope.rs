@@ -3,6 +3,8 @@
 //!
 //! PURE: no clock, no I/O.
 
+pub mod matched;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 

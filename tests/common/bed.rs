@@ -1,15 +1,12 @@
 //! A machine to guard, in a namespace of a test's own, and the book its owner would keep.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread;
 
 use ipnet::IpNet;
 use sipban::config::{Backend, FirewallConfig, ScopeConfig};
-use sipban::firewall::ipset::Ipset;
-use sipban::firewall::iptables::Iptables;
-use sipban::firewall::{Applied, Change, Error, Firewall, Refused, Traffic};
+use sipban::firewall::{Applied, Change, Error, Firewall, Refused, Traffic, choice};
 use sipban::model::block::Block;
 use sipban::model::block::Reason;
 use sipban::model::book::Book;
@@ -33,12 +30,25 @@ pub struct Bed<'a> {
     pub variant: Variant,
 }
 
-/// Runs a test with both backends and both kinds of iptables, each in a fresh namespace.
+/// The backends, each with the kinds of iptables that it is tried with.
+const BACKENDS: [(Backend, &[Variant]); 3] = [
+    (Backend::Iptables, &[Variant::Nft, Variant::Legacy]),
+    (Backend::Ipset, &[Variant::Nft, Variant::Legacy]),
+    // It uses none.
+    (Backend::Nft, &[Variant::Nft]),
+];
+
+/// Runs a test with all backends, each in a fresh namespace.
 pub fn each(test: impl Fn(Bed) + Sync) {
+    each_of(&BACKENDS.map(|(backend, _)| backend), test);
+}
+
+/// Runs a test with the backends that keep a chain of iptables.
+pub fn each_chain(test: impl Fn(Bed) + Sync) {
     each_of(&[Backend::Iptables, Backend::Ipset], test);
 }
 
-/// Runs a test with one backend and both kinds of iptables.
+/// Runs a test with one backend.
 pub fn each_with(backend: Backend, test: impl Fn(Bed) + Sync) {
     each_of(&[backend], test);
 }
@@ -60,12 +70,12 @@ fn each_of(backends: &[Backend], test: impl Fn(Bed) + Sync) {
 }
 
 fn combinations(backends: &[Backend]) -> impl Iterator<Item = (Backend, Variant)> {
-    backends.iter().flat_map(|backend| [Variant::Nft, Variant::Legacy].map(|variant| (*backend, variant)))
+    let chosen = BACKENDS.iter().filter(|(backend, _)| backends.contains(backend));
+    chosen.flat_map(|(backend, variants)| variants.iter().map(|variant| (*backend, *variant)))
 }
 
 impl Bed<'_> {
     fn new(backend: Backend, variant: Variant, folder: &Path) -> Bed<'_> {
-        symlink("/usr/sbin/ipset", folder.join("ipset")).unwrap();
         let config = FirewallConfig {
             iptables_path: Some(folder.to_owned()),
             ipset_path: Some(folder.to_owned()),
@@ -77,8 +87,14 @@ impl Bed<'_> {
             verify: 10,
             set_name: "sipban".to_owned(),
             maxelem: 262_144,
+            nft_table: "sipban".to_owned(),
         };
         Bed { folder, config, book: Book::default(), variant }
+    }
+
+    /// The same machine, with an empty book.
+    pub fn anew(&self) -> Bed<'_> {
+        Bed { folder: self.folder, config: self.config.clone(), book: Book::default(), variant: self.variant }
     }
 
     pub fn firewall(&self) -> Box<dyn Firewall> {
@@ -187,6 +203,83 @@ impl Bed<'_> {
         entries
     }
 
+    /// Runs nft; what it prints.
+    pub fn nft(&self, args: &str) -> String {
+        call("nft", &args.split(' ').collect::<Vec<_>>()).unwrap()
+    }
+
+    /// The elements of a set of the table, as blocks.
+    pub fn elements(&self, set: &str) -> Vec<IpNet> {
+        let text = self.nft(&format!("list set inet sipban {set}"));
+        let list = text.split("elements = {").nth(1).and_then(|list| list.split('}').next()).unwrap_or_default();
+        let first = list.split(',').filter_map(|element| element.split_whitespace().next());
+        let net = |text: &str| {
+            let bits = if set == "b6" { "/64" } else { "" };
+            let net = format!("{text}{bits}").parse().ok();
+            net.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).unwrap()
+        };
+        first.map(net).collect()
+    }
+
+    /// Whether blocks are rejected and not dropped.
+    pub fn rejects(&self, tool: &str) -> bool {
+        match self.config.backend {
+            Backend::Nft => {
+                let kind = if tool == V4 { "with icmp " } else { "with icmpv6 " };
+                self.nft("list chain inet sipban blocks").contains(kind)
+            }
+            _ => self.chain(tool)[0].contains("-j REJECT"),
+        }
+    }
+
+    /// That traffic is led to the blocks, once.
+    #[track_caller]
+    pub fn assert_led(&self) {
+        if self.config.backend == Backend::Nft {
+            let chain = self.nft("list chain inet sipban prerouting");
+            assert_eq!(chain.matches("meta l4proto . th dport @ports jump blocks").count(), 1, "{chain}");
+        } else {
+            assert_eq!(
+                (self.input(V4), self.input(V6)),
+                (JUMPS.map(str::to_owned).into(), JUMPS.map(str::to_owned).into())
+            );
+        }
+    }
+
+    /// That exactly these are blocked. A network within another one needs no element of its own.
+    #[track_caller]
+    pub fn assert_blocked(&self, nets: &[IpNet]) {
+        let is_within = |net: &IpNet| {
+            let is_range = |net: &IpNet| ![32, 64, 128].contains(&net.prefix_len());
+            let around = |wide: &IpNet| is_range(wide) && wide != net && wide.contains(net);
+            self.config.backend == Backend::Nft && is_range(net) && nets.iter().any(around)
+        };
+        let mut expected: Vec<IpNet> = nets.iter().filter(|net| !is_within(net)).copied().collect();
+        expected.sort();
+        assert_eq!(self.blocked(), expected);
+    }
+
+    /// Removes all rules of everybody, as `nft flush ruleset` does.
+    pub fn flush_all(&self) {
+        if self.config.backend == Backend::Nft {
+            self.nft("flush ruleset");
+            return;
+        }
+        for tool in [V4, V6] {
+            self.tool(tool, "-F");
+            self.tool(tool, "-X");
+        }
+        self.destroy_sets();
+    }
+
+    /// What there is of any backend, in words.
+    pub fn traces(&self) -> Vec<String> {
+        let chains = [V4, V6].map(|tool| self.all(tool)).concat().into_iter();
+        let tables = self.nft("list tables");
+        let tables = tables.lines().filter(|table| *table == "table inet sipban").map(str::to_owned);
+        chains.filter(|line| line.contains("sipban")).chain(self.sets()).chain(tables).collect()
+    }
+
     /// What the kernel blocks, sorted.
     pub fn blocked(&self) -> Vec<IpNet> {
         let mut blocked: Vec<IpNet> = match self.config.backend {
@@ -196,7 +289,8 @@ impl Bed<'_> {
                 }
                 ["sipban", "sipban6"].iter().flat_map(|set| self.entries(set)).map(|(net, _)| net).collect()
             }
-            Backend::Iptables => {
+            Backend::Nft => ["b4", "b6", "a6", "n4", "n6"].iter().flat_map(|set| self.elements(set)).collect(),
+            Backend::Iptables | Backend::Auto => {
                 let rules = [V4, V6].map(|tool| self.chain(tool)).concat();
                 rules.iter().filter_map(|rule| rule.strip_prefix("-s ")?.split(' ').next()?.parse().ok()).collect()
             }
@@ -221,10 +315,7 @@ impl Bed<'_> {
 }
 
 pub fn made(config: &FirewallConfig, traffic: Traffic) -> Result<Box<dyn Firewall>, Error> {
-    Ok(match config.backend {
-        Backend::Iptables => Box::new(Iptables::new(config, traffic)?),
-        Backend::Ipset => Box::new(Ipset::new(config, traffic)?),
-    })
+    choice::make(config, traffic)
 }
 
 pub fn sip_ports() -> Traffic {

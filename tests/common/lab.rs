@@ -51,8 +51,17 @@ pub struct Lab {
     mark: usize,
 }
 
-/// Tries it on both kinds of iptables.
+/// Tries it with a chain on both kinds of iptables, and with a table of nftables.
 pub fn each(test: impl Fn(Lab)) {
+    each_chain(&test);
+    if let Some(mut lab) = Lab::new(Variant::Nft) {
+        lab.set("iptables.backend", "nft");
+        test(lab);
+    }
+}
+
+/// Tries it with a chain on both kinds of iptables.
+pub fn each_chain(test: impl Fn(Lab)) {
     [Variant::Nft, Variant::Legacy].into_iter().filter_map(Lab::new).for_each(test);
 }
 
@@ -330,17 +339,38 @@ impl Lab {
         self.netns.enter(|| call(self.programs.path().join(tool), &args))
     }
 
-    /// All rules of the table `filter`, of IPv4 and IPv6, without comments and counters.
+    /// Runs nft; what it prints.
+    pub fn nft(&self, args: &str) -> Result<String, String> {
+        self.netns.enter(|| call("nft", &args.split(' ').collect::<Vec<_>>()))
+    }
+
+    /// All rules of the table `filter`, of IPv4 and IPv6, without comments and counters, and our table of nftables
+    /// without its blocks.
     pub fn rules(&self) -> Vec<String> {
         let listed = ["iptables-save", "ip6tables-save"].map(|tool| self.tool(tool, "-t filter").unwrap());
         let lines = listed.iter().flat_map(|text| text.lines()).filter(|line| !line.starts_with('#'));
-        lines.map(|line| line.split(" [").next().unwrap().trim_end().to_owned()).collect()
+        let chains = lines.map(|line| line.split(" [").next().unwrap().trim_end().to_owned());
+        let table = ["prerouting", "blocks"].map(|chain| self.nft(&format!("list chain inet sipban {chain}")));
+        chains
+            .chain(table.into_iter().flatten().flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()))
+            .collect()
     }
 
     /// Whom the kernel blocks.
     pub fn blocked(&self) -> BTreeSet<IpNet> {
+        if self.settings.get("iptables").and_then(|keys| keys.get("backend")).is_some_and(|backend| backend == "nft") {
+            return ["b4", "b6", "a6", "n4", "n6"].iter().flat_map(|set| self.elements(set)).collect();
+        }
         let source = |rule: &String| rule.strip_prefix("-A sipban-udp -s ")?.split(' ').next()?.parse().ok();
         self.rules().iter().filter_map(source).collect()
+    }
+
+    /// The blocks in a set of our table.
+    fn elements(&self, set: &str) -> Vec<IpNet> {
+        let Ok(text) = self.nft(&format!("list set inet sipban {set}")) else { return Vec::new() };
+        let list = text.split("elements = {").nth(1).and_then(|list| list.split('}').next()).unwrap_or_default();
+        let first = list.split(',').filter_map(|element| element.split_whitespace().next());
+        first.map(|text| net(&if set == "b6" { format!("{text}/64") } else { text.to_owned() })).collect()
     }
 
     /// Whether the kernel blocks this address or network.

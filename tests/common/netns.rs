@@ -81,7 +81,7 @@ impl Drop for Netns {
 }
 
 impl Variant {
-    /// A folder in which `iptables` and the like are of this kind; `None`, loudly, if that is not installed.
+    /// A folder in which `iptables` and the like are of this kind, with ipset and nft; `None`, loudly, if that is not installed.
     pub fn folder(self) -> Option<TempDir> {
         let program = match self {
             Variant::Nft => "xtables-nft-multi",
@@ -96,6 +96,13 @@ impl Variant {
             .iter()
             .flat_map(|name| ["", "-save", "-restore"].map(|end| format!("{name}{end}")))
         {
+            symlink(&program, folder.path().join(name)).unwrap();
+        }
+        for name in ["ipset", "nft"] {
+            let Some(program) = places.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists())
+            else {
+                return skip(&format!("{name} is not installed"));
+            };
             symlink(&program, folder.path().join(name)).unwrap();
         }
         Some(folder)

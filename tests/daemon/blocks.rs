@@ -5,13 +5,13 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 
 use crate::lab::netns::Variant;
-use crate::lab::{DEADLINE, Lab, attackers, each, unknown_account, wait_until};
+use crate::lab::{DEADLINE, Lab, attackers, each, each_chain, unknown_account, wait_until};
 
 const ATTACKER: &str = "221.121.138.167";
 
 #[test]
 fn an_attack_is_blocked_and_the_chain_looks_as_in_the_manual() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         lab.start();
         lab.attack_and_block(ATTACKER);
         lab.attack_and_block("77.247.110.158");
@@ -35,7 +35,7 @@ fn an_attack_is_blocked_and_the_chain_looks_as_in_the_manual() {
 
 #[test]
 fn an_attack_over_ipv6_blocks_the_network_of_the_customer() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         lab.start();
         lab.attack("2001:db8:66::66");
         lab.wait_for_blocks(&["2001:db8:66::/64"]);
@@ -228,7 +228,7 @@ fn a_block_that_ended_while_the_daemon_was_down_goes_at_the_next_start() {
 
 #[test]
 fn rules_of_others_are_never_touched() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         for rule in [
             "-N other",
             "-A other -s 192.0.2.7 -j DROP",

@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 
 use crate::lab::netns::{Variant, replace_by_script};
-use crate::lab::{Lab, each, wait_until};
+use crate::lab::{Lab, each, each_chain, wait_until};
 
 const ATTACKER: &str = "221.121.138.167";
 
@@ -157,7 +157,7 @@ fn how_often_somebody_protected_was_spared_is_told_at_the_end() {
 
 #[test]
 fn hup_changes_target_and_scope_of_all_blocks() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         lab.start();
         lab.attack_and_block(ATTACKER);
         lab.set("iptables.rule", "REJECT --reject-with icmp-port-unreachable");
@@ -175,7 +175,9 @@ fn a_block_that_the_kernel_refuses_is_an_error_and_is_tried_until_it_is_in_force
     each(|mut lab| {
         let broken = lab.path("broken");
         let script = format!("test -e {} && {{ echo no memory >&2; exit 4; }}; exec $REAL \"$@\"", broken.display());
-        replace_by_script(lab.programs.path(), "iptables-restore", &script);
+        for program in ["iptables-restore", "nft"] {
+            replace_by_script(lab.programs.path(), program, &script);
+        }
         lab.start();
         lab.attack_and_block("192.0.2.1");
         fs::write(&broken, "").unwrap();

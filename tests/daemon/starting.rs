@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
 use crate::lab::netns::{Variant, replace_by_script};
-use crate::lab::{Lab, each, wait_until};
+use crate::lab::{Lab, each, each_chain, wait_until};
 
 const ATTACKER: &str = "221.121.138.167";
 
@@ -70,7 +70,7 @@ fn a_console_port_that_is_taken_is_named_and_no_rule_is_made() {
 
 #[test]
 fn a_chain_of_iptables_itself_is_refused() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         lab.tool("iptables", "-A INPUT -p tcp --dport 22 -j ACCEPT").unwrap();
         let before = lab.rules();
         for chain in ["INPUT", "ACCEPT", "a b", "-x", "much-too-long-for-the-name-of-a-chain"] {
@@ -106,7 +106,7 @@ fn iptables_that_does_not_work_is_named_with_its_complaint() {
 
 #[test]
 fn without_rights_it_says_so() {
-    each(|lab| {
+    each_chain(|lab| {
         let program = lab.path("sipban");
         fs::copy(env!("CARGO_BIN_EXE_sipban"), &program).unwrap();
         for path in [lab.folder.path(), lab.programs.path()] {
@@ -143,7 +143,7 @@ fn a_second_daemon_is_refused_and_leaves_the_first_one_alone() {
 
 #[test]
 fn a_daemon_is_up_when_the_command_returns_and_a_second_one_names_it() {
-    each(|lab| {
+    each_chain(|lab| {
         let output = lab.run(&["-d"]);
         let (status, said) = outcome(&output);
         assert_eq!((status, said.as_str()), (Some(0), ""), "{}", lab.log());
@@ -296,7 +296,7 @@ fn a_log_that_is_a_standard_stream_needs_one() {
 
 #[test]
 fn a_dry_run_judges_and_touches_no_rule_even_beside_a_daemon() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         lab.launch(&["-n"]);
         wait_until("the connection", || lab.text("stdout").contains("AMI => connected"));
         lab.attack(ATTACKER);

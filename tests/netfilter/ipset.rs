@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,7 +9,8 @@ use sipban::config::Backend::Ipset;
 use sipban::model::clock::Clock;
 
 use crate::bed::{Bed, JUMPS, NOW, V4, V6, each_joined, each_with, found, net, nets, send};
-use crate::netns::{Netns, replace_by_script};
+use crate::fire::{OURS, THEIRS, under_fire};
+use crate::netns::replace_by_script;
 
 #[test]
 fn one_rule_of_the_chain_looks_up_a_set_whose_entries_end_by_themselves() {
@@ -365,42 +364,6 @@ fn a_waiting_spare_holds_nobody_up_and_works_on_the_sets_of_the_moment() {
         assert_eq!(bed.blocked(), ["10.0.0.0/32", "192.0.2.1/32"].map(net));
         assert_eq!(bed.repaired(&mut firewall), "1 of 3 blocks (IPv4)");
     });
-}
-
-const OURS: &str = "198.18.0.1";
-const THEIRS: &str = "198.18.0.66";
-
-/// Does something while the attacker sends without a pause, of whom nothing may arrive.
-fn under_fire<T>(outside: &Netns, work: impl FnOnce() -> T) -> T {
-    let [ours, theirs] = [OURS, THEIRS].map(|text| text.parse::<IpAddr>().unwrap());
-    let phone = UdpSocket::bind((ours, 5060)).unwrap();
-    phone.set_nonblocking(true).unwrap();
-    let to = phone.local_addr().unwrap();
-    let (over, sent) = (AtomicBool::new(false), AtomicU32::new(0));
-    let attack = || {
-        let socket = UdpSocket::bind((theirs, 0)).unwrap();
-        while !over.load(Ordering::Relaxed) {
-            // A full queue of the cable is no reason to stop.
-            let _ = socket.send_to(b"OPTIONS", to);
-            sent.fetch_add(1, Ordering::Relaxed);
-        }
-    };
-    let wait_for_more = || {
-        let before = sent.load(Ordering::Relaxed);
-        while sent.load(Ordering::Relaxed) < before + 100 {
-            thread::yield_now();
-        }
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| outside.enter(attack));
-        wait_for_more();
-        let done = work();
-        wait_for_more();
-        over.store(true, Ordering::Relaxed);
-        let arrived = phone.recv_from(&mut [0; 64]);
-        assert!(arrived.is_err(), "{arrived:?}");
-        done
-    })
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use sipban::config::Backend::{Ipset, Iptables};
+use sipban::config::Backend::{Ipset, Iptables, Nft};
 
 use crate::bed::{NOW, each_joined, send};
 
@@ -12,7 +12,7 @@ fn datagrams_of_a_blocked_address_do_not_arrive_and_those_of_others_do() {
     let ours = ["198.18.0.1", "2001:db8:5::1"].map(|text| text.parse::<IpAddr>().unwrap());
     let theirs: [[IpAddr; 2]; 2] = [["198.18.0.66", "198.18.0.77"], ["2001:db8:5::66", "2001:db8:5::77"]]
         .map(|pair| pair.map(|text| text.parse().unwrap()));
-    each_joined(&[Iptables, Ipset], &ours, theirs.as_flattened(), |mut bed, outside| {
+    each_joined(&[Iptables, Ipset, Nft], &ours, theirs.as_flattened(), |mut bed, outside| {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
         for (ours, [attacker, customer]) in ours.into_iter().zip(theirs) {

@@ -1,15 +1,15 @@
 //! Programs that are missing, refuse, or do not do what they say.
 
-use sipban::config::Backend::Ipset;
+use sipban::config::Backend::{Ipset, Nft};
 use sipban::config::FirewallConfig;
 use sipban::firewall::Traffic;
 
-use crate::bed::{NOW, V4, V6, each, each_with, made, net, nets, sip_ports};
+use crate::bed::{NOW, V4, V6, each, each_chain, each_with, made, net, nets, sip_ports};
 use crate::netns::replace_by_script;
 
 #[test]
 fn without_ip6tables_ipv4_is_guarded_and_ipv6_refused_with_the_reason_until_it_is_back() {
-    each(|mut bed| {
+    each_chain(|mut bed| {
         let off =
             format!("test -e {}/on || {{ echo no IPv6 here >&2; exit 3; }}; exec $REAL \"$@\"", bed.folder.display());
         for name in ["ip6tables-save", "ip6tables-restore"] {
@@ -32,7 +32,7 @@ fn without_ip6tables_ipv4_is_guarded_and_ipv6_refused_with_the_reason_until_it_i
 
 #[test]
 fn what_cannot_work_is_refused_with_a_reason_and_touches_nothing() {
-    each(|bed| {
+    each_chain(|bed| {
         let before = bed.all(V4);
         let refusal = |config: &FirewallConfig, traffic: Traffic| match made(config, traffic) {
             Ok(mut firewall) => firewall.set_up(NOW).unwrap_err().0,
@@ -56,15 +56,12 @@ fn what_a_change_finds_missing_it_mends_and_says() {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
         bed.apply(&mut firewall, &[nets(3), vec![net("2001:db8::1/128")]].concat(), &[]);
-        for tool in [V4, V6] {
-            bed.tool(tool, "-F");
-            bed.tool(tool, "-X");
-        }
-        bed.destroy_sets();
+        bed.flush_all();
         let both = ["192.0.2.1/32", "2001:db8::2/128"].map(net);
         let applied = bed.change(&mut firewall, &both, &nets(1));
         assert!(applied.refused.is_empty(), "{applied:?}");
-        for part in ["3 of 3 blocks (IPv4)", "jump to sipban-udp in INPUT (IPv6)"] {
+        let led = if bed.config.backend == Nft { "table inet sipban" } else { "jump to sipban-udp in INPUT (IPv6)" };
+        for part in ["3 of 3 blocks (IPv4)", led] {
             assert!(applied.mended.iter().any(|what| what == part), "{applied:?}");
         }
         assert!(!applied.mended.iter().any(|what| what.contains("too many")), "{applied:?}");
@@ -74,7 +71,7 @@ fn what_a_change_finds_missing_it_mends_and_says() {
 
 #[test]
 fn a_program_that_says_yes_and_does_nothing_is_not_believed_at_set_up() {
-    each(|bed| {
+    each_chain(|bed| {
         for name in ["iptables-save", "iptables-restore"] {
             replace_by_script(bed.folder, name, "cat >/dev/null");
         }
@@ -86,7 +83,7 @@ fn a_program_that_says_yes_and_does_nothing_is_not_believed_at_set_up() {
 
 #[test]
 fn blocks_that_a_program_only_says_it_made_are_found_not_to_be_in_force() {
-    each(|mut bed| {
+    each_chain(|mut bed| {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
         let add = [nets(3), vec![net("2001:db8::1/128")]].concat();
@@ -121,7 +118,7 @@ fn blocks_that_a_program_only_says_it_made_are_found_not_to_be_in_force() {
 
 #[test]
 fn an_error_of_one_family_does_not_hide_what_was_mended_for_the_other() {
-    each(|mut bed| {
+    each_chain(|mut bed| {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
         bed.apply(&mut firewall, &["192.0.2.1/32", "2001:db8::1/128"].map(net), &[]);

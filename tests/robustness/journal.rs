@@ -9,7 +9,7 @@ use sipban::model::clock::Clock;
 
 use crate::lab::asterisk::Step;
 use crate::lab::netns::{Variant, call};
-use crate::lab::{Lab, attackers, each, net, unknown_account, wait_until};
+use crate::lab::{Lab, attackers, each, each_chain, net, unknown_account, wait_until};
 
 const ATTACKER: &str = "221.121.138.167";
 
@@ -187,7 +187,7 @@ fn a_log_that_cannot_be_written_stops_no_block() {
 
 #[test]
 fn half_a_line_at_the_end_of_the_journal_costs_nothing_else() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         lab.start();
         lab.attack_and_block(ATTACKER);
         lab.console("block 2001:db8:7::/64 5000");

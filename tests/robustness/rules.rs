@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::lab::{Lab, each, wait_until};
+use crate::lab::{Lab, each, each_chain, wait_until};
 
 const PBX: &str = "198.18.0.1";
 const ATTACKER: &str = "198.18.0.66";
@@ -99,7 +99,7 @@ fn not_one_packet_of_a_blocked_address_arrives_during_restarts_and_kills() {
             lab.stop();
             lab.set("iptables.rule", "REJECT --reject-with icmp-port-unreachable");
             lab.start();
-            wait_until("the new target", || lab.chain("iptables").unwrap()[0].contains("REJECT"));
+            wait_until("the new target", || lab.rules().iter().any(|rule| rule.to_lowercase().contains("reject")));
             lab.stop();
             lab.set("iptables.rule", "DROP");
             lab.start();
@@ -112,7 +112,7 @@ fn not_one_packet_of_a_blocked_address_arrives_during_restarts_and_kills() {
 
 #[test]
 fn rules_that_an_old_file_replaced_are_back_within_a_second_or_two() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         lab.set("iptables.verify", 1);
         let old = lab.path("old");
         lab.tool("iptables", "-A INPUT -p tcp --dport 22 -j ACCEPT").unwrap();
@@ -134,7 +134,7 @@ fn rules_that_an_old_file_replaced_are_back_within_a_second_or_two() {
 
 #[test]
 fn what_other_tools_do_to_the_rules_is_repaired_and_named_while_it_runs() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         lab.set("iptables.verify", 1);
         lab.start();
         lab.attack_and_block(ATTACKER);
@@ -171,7 +171,7 @@ fn what_other_tools_do_to_the_rules_is_repaired_and_named_while_it_runs() {
 #[test]
 fn rules_that_are_gone_when_an_attack_comes_are_back_at_once_and_that_is_said() {
     for backend in ["iptables", "ipset"] {
-        each(|mut lab| {
+        each_chain(|mut lab| {
             lab.set("iptables.backend", backend);
             // What is not seen because of the attack is not seen at all.
             lab.set("iptables.verify", 86_400);
@@ -196,7 +196,7 @@ fn rules_that_are_gone_when_an_attack_comes_are_back_at_once_and_that_is_said() 
 
 #[test]
 fn rules_that_another_program_undoes_without_end_are_back_more_often_than_verify_says() {
-    each(|mut lab| {
+    each_chain(|mut lab| {
         lab.start();
         lab.attack_and_block(ATTACKER);
         for strikes in 1..=20 {

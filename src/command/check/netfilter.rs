@@ -1,10 +1,11 @@
-//! Rights, iptables of both IP versions and both kinds, ipset.
+//! Rights, iptables of both address families and both kinds, ipset, nft.
 
 use std::fs;
 
 use super::{Finding, Machine};
 use crate::config::{Backend, FirewallConfig};
-use crate::firewall::rehearse;
+use crate::firewall::Traffic;
+use crate::firewall::choice::{self, Choice};
 use crate::firewall::run::Program;
 use crate::firewall::scope::Scope;
 
@@ -15,6 +16,7 @@ const CAP_NET_RAW: u32 = 13;
 const IPTABLES: &str = "iptables";
 const IP6TABLES: &str = "ip6tables";
 const IPSET: &str = "ipset";
+const NFT: &str = "nft";
 
 /// Whether we may make rules.
 pub(super) fn rights(_: &Machine) -> Vec<Finding> {
@@ -35,11 +37,30 @@ pub(super) fn rights(_: &Machine) -> Vec<Finding> {
 /// Whether the rules can be made that the configuration asks for.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let config = &machine.config.firewall;
-    let scope = Scope::new(config.scope.clone(), []).traffic();
-    let rehearsal = match rehearse(config, scope) {
+    let traffic = Scope::new(config.scope.clone(), []).traffic();
+    let Choice { backend, why } = choice::choose(config);
+    let chosen = why.map(|why| Finding::ok("backend", format!("auto chooses {backend}: {why}")));
+    let findings = match backend {
+        Backend::Nft => vec![table(config, &traffic)],
+        _ => chain(machine, backend, traffic),
+    };
+    chosen.into_iter().chain(findings).collect()
+}
+
+fn table(config: &FirewallConfig, traffic: &Traffic) -> Finding {
+    match choice::rehearse_table(config, traffic) {
+        Ok(tool) => Finding::ok(NFT, format!("{tool} takes the table inet {}", config.nft_table)),
+        Err(error) => Finding::fail(NFT, error.to_string(), "install nftables and mend what it complains of"),
+    }
+}
+
+fn chain(machine: &Machine, backend: Backend, traffic: Traffic) -> Vec<Finding> {
+    let config = &machine.config.firewall;
+    let rehearsal = match choice::rehearse_chain(config, traffic) {
         Ok(rehearsal) => rehearsal,
         Err(error) => {
-            return vec![Finding::fail(IPTABLES, error.to_string(), "install iptables, or set iptables.path")];
+            let advice = "install iptables or set iptables.path, or set iptables.backend = nft";
+            return vec![Finding::fail(IPTABLES, error.to_string(), advice)];
         }
     };
     let tool = &rehearsal.tool;
@@ -56,7 +77,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
         Err(error) => Finding::ok(IP6TABLES, format!("not needed, as this machine has no IPv6 address ({error})")),
     });
     findings.extend(other_kind(config, tool));
-    if config.backend == Backend::Ipset {
+    if backend == Backend::Ipset {
         findings.push(ipset(config));
     }
     findings

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use super::listeners::Protocol;
 use super::{Finding, Machine};
 use crate::config::ScopeConfig;
+use crate::firewall::scope::matched::matched;
 use crate::firewall::scope::{SIP, Scope};
 
 const WHAT: &str = "scope";
@@ -60,46 +61,15 @@ fn leads(scope: &ScopeConfig, protocol: Protocol, port: u16) -> Option<bool> {
         ScopeConfig::Auto => return Some(SIP.contains(&port)),
         ScopeConfig::Match(words) => words,
     };
-    // `--dport=5060` and `-pudp` are one word each.
-    let mut words = words.iter().flat_map(|word| match word.split_once('=') {
-        Some((option, value)) if option.starts_with("--") => vec![option, value],
-        _ if word.starts_with("-p") && word.len() > 2 => vec!["-p", &word[2..]],
-        _ => vec![word.as_str()],
-    });
-    let mut narrower = false;
-    while let Some(word) = words.next() {
-        match word {
-            "-p" | "--protocol" | "--proto" => match (words.next()?.to_ascii_lowercase().as_str(), protocol) {
-                ("udp" | "17", Protocol::Udp) | ("tcp" | "6", Protocol::Tcp) | ("all" | "0", _) => {}
-                ("udp" | "17" | "tcp" | "6", _) => return Some(false),
-                _ => narrower = true,
-            },
-            "--dport" | "--dports" | "--destination-port" | "--destination-ports" => {
-                let ranges: Option<Vec<_>> = words.next()?.split(',').map(range).collect();
-                if !ranges?.iter().any(|range| range.contains(&port)) {
-                    return Some(false);
-                }
-            }
-            "-m" | "--match" => narrower |= !["udp", "tcp", "multiport", "comment"].contains(&words.next()?),
-            "--comment" => drop(words.next()),
-            // What this turns round, or narrows, is beyond us.
-            "!" => return None,
-            _ => narrower = true,
-        }
-    }
-    (!narrower).then_some(true)
-}
-
-/// `5060`, `5060:5061`, `5060:` or `sip`.
-fn range(text: &str) -> Option<RangeInclusive<u16>> {
-    let port = |text: &str, missing| match text {
-        "" => Some(missing),
-        "sip" => Some(5060),
-        "sips" | "sip-tls" => Some(5061),
-        _ => text.parse().ok(),
+    let matched = matched(words)?;
+    let ports = match protocol {
+        Protocol::Udp => &matched.udp,
+        Protocol::Tcp => &matched.tcp,
     };
-    let (first, last) = text.split_once(':').unwrap_or((text, text));
-    Some(port(first, 0)?..=port(last, u16::MAX)?)
+    match ports.iter().any(|(first, last)| (*first..=*last).contains(&port)) {
+        true => matched.exact.then_some(true),
+        false => Some(false),
+    }
 }
 
 /// Ports that Asterisk listens on, but for those that are known to be for something else, or for the sound of calls.

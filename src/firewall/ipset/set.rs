@@ -10,15 +10,12 @@ use super::timeout;
 use super::tool::Tool;
 use crate::config::SET_TIMEOUT_MAX;
 use crate::firewall::body::{Body, Faults, Origin};
+use crate::firewall::change::SLACK;
 use crate::firewall::family::Family;
 use crate::firewall::filter::Chain;
 use crate::firewall::{Error, FoundBlock, Refused, Verified};
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
-
-/// At most this many seconds may the kernel end an entry earlier or later than the book. Its seconds are whole ones, and
-/// the daemon may have been busy between reading the clock and writing the entry.
-const SLACK: u64 = 5;
 
 /// A block longer than the kernel can count is renewed when the kernel has counted off this many seconds.
 const RENEWAL: u64 = 86_400;
@@ -57,6 +54,11 @@ impl Set {
     /// Whether a set that is there can be used as it is. A larger one than was asked for has grown.
     pub(super) fn is_sound(&self, header: &Header) -> bool {
         header.kind == "hash:net" && header.timeout && !header.odd && header.maxelem >= self.least
+    }
+
+    /// Whether a set under this name was made by us, or by the Perl program.
+    pub(super) fn is_ours(&self, header: &Header) -> bool {
+        self.check_ours(header).is_ok()
     }
 
     /// Creates the set or takes over what is there, in it or in the chain, and leads the chain to it.

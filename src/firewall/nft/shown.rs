@@ -1,0 +1,104 @@
+//! Our table as the kernel shows it.
+
+use std::collections::BTreeMap;
+
+use super::netlink::{Ask, Attributes, Netlink, NoAnswer, text};
+use super::sets::{Element, Set};
+use super::words::{HOOKED, PORTS, RULES};
+
+/// All of the table but the blocks, each part as the kernel's own bytes. They are the same whenever the same was asked
+/// for, so what was seen once to be right is compared with what is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Structure {
+    /// By the name of the part, such as `set b4`.
+    parts: BTreeMap<String, Vec<u8>>,
+    /// Chains that are none of ours.
+    pub strange: Vec<String>,
+}
+
+impl Structure {
+    /// # Errors
+    /// If there is no such table, or nothing can be read.
+    pub(super) fn read(netlink: &Netlink, table: &str) -> Result<Structure, NoAnswer> {
+        let mut structure = Structure::default();
+        netlink.get(Ask::Table, &text(1, table), |answer| answer.text(1).map(drop))?;
+        let ours = |answer: &Attributes<'_>| answer.text(1) == Some(table);
+
+        // Name, hook, policy and type.
+        let chains = netlink.list(Ask::Chains, &text(1, table), |answer, found: &mut Vec<(String, Vec<u8>)>| {
+            found.extend(ours(&answer).then(|| Some((answer.text(3)?.to_owned(), only(answer, &[4, 5, 7])))).flatten());
+        })?;
+        // Flags, type and length of the key, timeout, expressions.
+        let sets = netlink.list(Ask::Sets, &text(1, table), |answer, found: &mut Vec<(String, Vec<u8>)>| {
+            let parts = [3, 4, 5, 11, 17, 18];
+            found.extend(ours(&answer).then(|| Some((answer.text(2)?.to_owned(), only(answer, &parts)))).flatten());
+        })?;
+        // Of each rule, its chain and its expressions.
+        let rules = netlink.list(Ask::Rules, &text(1, table), |answer, found: &mut Vec<(String, Vec<u8>)>| {
+            found.extend(ours(&answer).then(|| Some((answer.text(2)?.to_owned(), only(answer, &[4])))).flatten());
+        })?;
+        for (name, bytes) in chains {
+            match &name[..] {
+                HOOKED | RULES => drop(structure.parts.insert(format!("chain {name}"), bytes)),
+                _ => structure.strange.push(name),
+            }
+        }
+        let known = Set::ALL.map(Set::name);
+        for (name, bytes) in sets.into_iter().filter(|(name, _)| name == PORTS || known.contains(&&name[..])) {
+            structure.parts.insert(format!("set {name}"), bytes);
+        }
+        for (chain, bytes) in rules.into_iter().filter(|(chain, _)| [HOOKED, RULES].contains(&&chain[..])) {
+            structure.parts.entry(format!("rules of chain {chain}")).or_default().extend(bytes);
+        }
+        if structure.parts.contains_key(&format!("set {PORTS}")) {
+            let mut ports = netlink.list(Ask::Elements, &named(table, PORTS), |answer, found: &mut Vec<Vec<u8>>| {
+                let elements = answer.within(3).into_iter().flat_map(Attributes::iter);
+                found.extend(elements.filter_map(|(_, element)| Some(Attributes(element).within(1)?.get(1)?.to_vec())));
+            })?;
+            ports.sort_unstable();
+            structure.parts.insert(format!("ports in set {PORTS}"), ports.concat());
+        }
+        Ok(structure)
+    }
+
+    /// Whether each of our chains, sets and lists of rules is there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.parts.len() == 2 + 2 + Set::ALL.len() + 2
+    }
+
+    /// Whether it has our chains and sets, and no other chain.
+    pub(super) fn is_ours(&self) -> bool {
+        self.strange.is_empty() && [HOOKED, RULES].iter().all(|name| self.parts.contains_key(&format!("chain {name}")))
+    }
+
+    /// The parts of this one that `other` lacks or has otherwise.
+    pub(super) fn lacking(&self, other: &Structure) -> Vec<String> {
+        let differs = |(name, bytes): &(&String, &Vec<u8>)| other.parts.get(*name) != Some(bytes);
+        self.parts.iter().filter(differs).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// The elements of a set.
+pub(super) fn elements(netlink: &Netlink, table: &str, set: Set) -> Result<Vec<Element>, NoAnswer> {
+    netlink.list(Ask::Elements, &named(table, set.name()), Element::read)
+}
+
+/// One element of a set of addresses, without listing the others.
+pub(super) fn element(netlink: &Netlink, table: &str, set: Set, net: &ipnet::IpNet) -> Result<Element, NoAnswer> {
+    let which = [named(table, set.name()), set.key(net)].concat();
+    netlink.get(Ask::Elements, &which, |answer| {
+        let mut found = Vec::new();
+        Element::read(answer, &mut found);
+        found.pop()
+    })
+}
+
+fn named(table: &str, set: &str) -> Vec<u8> {
+    [text(1, table), text(2, set)].concat()
+}
+
+/// Attributes of these types, each with its type before it.
+fn only(attributes: Attributes<'_>, kinds: &[u16]) -> Vec<u8> {
+    let chosen = attributes.iter().filter(|(kind, _)| kinds.contains(kind));
+    chosen.flat_map(|(kind, value)| kind.to_ne_bytes().into_iter().chain(value.iter().copied())).collect()
+}

@@ -1,0 +1,146 @@
+//! The change from one backend to another: what the old one left blocks until the new one does, and then goes.
+
+use ipnet::IpNet;
+
+use super::filter::Left as ChainLeft;
+use super::ipset::Left as SetsLeft;
+use super::nft::Left as TableLeft;
+use super::{Applied, Change, Error, Firewall, FoundBlock, Traffic, Verified};
+use crate::config::{Backend, FirewallConfig};
+use crate::model::block::{Block, Proof, Reason};
+use crate::model::book::Book;
+use crate::model::clock::UnixTime;
+
+/// A block of unknown end, until the owner says more of it: seconds.
+const UNTIL_TOLD: u64 = 86_400;
+
+/// What an earlier backend left in the kernel.
+pub(super) trait Left: Send {
+    /// Whom it blocks.
+    fn blocks(&self) -> Result<Vec<FoundBlock>, Error>;
+
+    /// Removes it.
+    fn remove(&mut self) -> Result<(), Error>;
+
+    /// What it is, for the log.
+    fn describe(&self) -> String;
+}
+
+/// A firewall, and what those before it left.
+pub(super) struct Succession {
+    new: Box<dyn Firewall>,
+    left: Vec<Box<dyn Left>>,
+}
+
+impl Succession {
+    /// Looks for what the backends other than `backend` may have left; touches nothing.
+    pub(super) fn new(new: Box<dyn Firewall>, backend: Backend, config: &FirewallConfig) -> Succession {
+        let chain = || ChainLeft::find(config).map(|left| Box::new(left) as Box<dyn Left>);
+        let sets = || SetsLeft::find(config).map(|left| Box::new(left) as Box<dyn Left>);
+        let table = || TableLeft::find(config).map(|left| Box::new(left) as Box<dyn Left>);
+        // The chain is the same for rules and sets, and each of them takes over what stands in it.
+        let left = match backend {
+            Backend::Nft => [chain(), sets()],
+            Backend::Ipset => [table(), None],
+            Backend::Iptables | Backend::Auto => [sets(), table()],
+        };
+        Succession { new, left: left.into_iter().flatten().collect() }
+    }
+
+    /// What the backends before block, that the new one does not.
+    fn missing(&self, found: &[FoundBlock]) -> Result<Vec<FoundBlock>, Error> {
+        let mut known: std::collections::HashSet<IpNet> = found.iter().map(|block| block.net).collect();
+        let mut missing = Vec::new();
+        for left in &self.left {
+            missing.extend(left.blocks()?.into_iter().filter(|block| known.insert(block.net)));
+        }
+        Ok(missing)
+    }
+
+    fn remove_left(&mut self) -> Vec<Error> {
+        let mut failed = Vec::new();
+        self.left.retain_mut(|left| match left.remove() {
+            Ok(()) => {
+                log::info!("BACKEND => {} of the one before is gone", left.describe());
+                false
+            }
+            Err(error) => {
+                failed.push(error);
+                true
+            }
+        });
+        failed
+    }
+}
+
+impl Firewall for Succession {
+    fn set_up(&mut self, now: UnixTime) -> Result<Vec<FoundBlock>, Error> {
+        let mut found = self.new.set_up(now)?;
+        let missing = self.missing(&found)?;
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let end = |block: &FoundBlock| now + block.remaining.unwrap_or(UNTIL_TOLD);
+        let mut book = Book::default();
+        for block in &found {
+            let known = Block { since: now, end: end(block), reason: Reason::Adopted, proof: Proof::Claimed };
+            book.insert(block.net, known);
+        }
+        let change = Change { add: missing.iter().map(|block| (block.net, end(block))).collect(), remove: Vec::new() };
+        let refused = self.new.apply(&book, &change, now).refused;
+        for refused in &refused {
+            log::error!("{} is not taken over from the backend before: {}", refused.net, refused.why);
+        }
+        found.extend(missing.into_iter().filter(|block| refused.iter().all(|refused| refused.net != block.net)));
+        Ok(found)
+    }
+
+    fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Applied {
+        self.new.apply(book, change, now)
+    }
+
+    fn capacity(&self) -> usize {
+        self.new.capacity()
+    }
+
+    fn prepare(&mut self) {
+        self.new.prepare();
+    }
+
+    /// As soon as all of the book was seen to be in force, what was left before is not needed any more.
+    fn verify(&mut self, book: &Book, now: UnixTime) -> Verified {
+        let mut verified = self.new.verify(book, now);
+        if !self.left.is_empty() && verified.failed.is_empty() && verified.lost.is_empty() {
+            verified.failed = self.remove_left();
+        }
+        verified
+    }
+
+    fn set_traffic(&mut self, traffic: Traffic) -> Result<(), Error> {
+        self.new.set_traffic(traffic)
+    }
+
+    fn reconfigure(
+        &mut self,
+        config: &FirewallConfig,
+        traffic: Traffic,
+        book: &Book,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        self.new.reconfigure(config, traffic, book, now)
+    }
+
+    fn packets(&mut self, net: &IpNet) -> Option<u64> {
+        self.new.packets(net)
+    }
+
+    fn tear_down(&mut self) -> Result<(), Error> {
+        let mut outcomes = vec![self.new.tear_down()];
+        outcomes.extend(self.remove_left().into_iter().map(Err));
+        super::filter::all_done(outcomes.into_iter())
+    }
+
+    fn describe(&self) -> String {
+        self.new.describe()
+    }
+}
