@@ -19,6 +19,9 @@ needed() {
             echo "python3 python3"
             ;;
         test)
+            echo "dbus-daemon dbus"
+            echo "fail2ban-server fail2ban"
+            echo "firewalld firewalld"
             echo "ip iproute2"
             echo "ip6tables iptables"
             echo "ipset ipset"
@@ -32,6 +35,7 @@ needed() {
             echo "systemd-analyze systemd"
             echo "telnet inetutils-telnet"
             echo "timeout coreutils"
+            echo "ufw ufw"
             ;;
         test-asterisk)
             echo "debootstrap debootstrap"

@@ -1,12 +1,9 @@
 //! Which backend blocks: the one place that chooses and makes it.
 
-use std::fmt;
-use std::path::Path;
-
-use super::family::Family;
-use super::filter::{self, Rehearsal, may_list};
+use super::filter::{self, Rehearsal};
 use super::ipset::Ipset;
 use super::iptables::Iptables;
+use super::neighbours::Neighbour;
 use super::nft::{self, Nft};
 use super::run::Program;
 use super::succession::Succession;
@@ -22,56 +19,6 @@ pub struct Choice {
     pub why: Option<String>,
 }
 
-/// Another firewall on this machine, which changes rules that are not its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Neighbour {
-    /// The firewall module of FreePBX. It empties all chains of `filter` whenever INPUT holds a rule before its own that
-    /// it does not know.
-    FreePbx,
-    /// The firewall of Issabel, which empties all chains of `filter` when it is applied.
-    Issabel,
-    /// firewalld on nftables, which replaces its own tables.
-    Firewalld,
-}
-
-impl Neighbour {
-    /// All of those that are found here.
-    pub fn find(config: &FirewallConfig) -> Vec<Neighbour> {
-        let there = |paths: &[&str]| paths.iter().any(|path| Path::new(path).exists());
-        let freepbx = there(&["/var/www/html/admin/modules/firewall/module.xml", "/etc/freepbx.conf"]);
-        let issabel = there(&["/etc/issabel.conf", "/usr/share/issabel/privileged/fwconfig"]);
-        [
-            (Neighbour::FreePbx, freepbx || input_leads_to("fpbxfirewall", config)),
-            (Neighbour::Issabel, issabel),
-            (Neighbour::Firewalld, nft::table_exists("firewalld")),
-        ]
-        .into_iter()
-        .filter_map(|(neighbour, there)| there.then_some(neighbour))
-        .collect()
-    }
-}
-
-impl fmt::Display for Neighbour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Neighbour::FreePbx => "FreePBX's firewall",
-            Neighbour::Issabel => "Issabel's firewall",
-            Neighbour::Firewalld => "firewalld",
-        })
-    }
-}
-
-/// Whether iptables shows that INPUT leads to this chain.
-fn input_leads_to(chain: &str, config: &FirewallConfig) -> bool {
-    let Ok(save) = Program::find("iptables-save", config.iptables_path.as_deref()) else { return false };
-    if !may_list(config, Family::V4) {
-        return false;
-    }
-    let jump = format!("-j {chain}");
-    save.run(&["-t", "filter"], "")
-        .is_ok_and(|output| output.stdout.lines().any(|line| line.starts_with("-A INPUT ") && line.ends_with(&jump)))
-}
-
 /// The backend that suits the configuration and the machine.
 pub fn choose(config: &FirewallConfig) -> Choice {
     let named = |backend| Choice { backend, why: None };
@@ -81,8 +28,9 @@ pub fn choose(config: &FirewallConfig) -> Choice {
     }
     let iptables = Program::find("iptables-restore", config.iptables_path.as_deref());
     let neighbours = Neighbour::find(config);
+    let in_the_way = neighbours.iter().find(|neighbour| neighbour.flushes_input());
     let usable = Program::find("nft", config.iptables_path.as_deref()).is_ok() && nft::is_there();
-    match (&iptables, neighbours.first()) {
+    match (&iptables, in_the_way) {
         (Err(_), _) => suits(Backend::Nft, "iptables is not installed".to_owned()),
         (Ok(_), Some(neighbour)) if usable => suits(Backend::Nft, format!("{neighbour} is here")),
         (Ok(_), Some(neighbour)) => {

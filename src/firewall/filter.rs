@@ -7,9 +7,13 @@
 
 mod chain;
 mod listing;
+mod place;
 mod words;
 
+use std::collections::VecDeque;
+
 pub(super) use self::chain::Chain;
+pub(super) use self::place::Place;
 use super::body::{Body, Origin};
 use super::family::Family;
 use super::run::Program;
@@ -19,6 +23,10 @@ use crate::model::book::Book;
 use crate::model::clock::UnixTime;
 use crate::model::target::ChainName;
 
+/// If our jumps are undone more than 8 times within ten minutes, another program insists on it.
+const MAX_UNDONE: usize = 8;
+const UNDONE_WITHIN: u64 = 600;
+
 /// The chain of both address families, whatever stands in it.
 #[derive(Debug)]
 pub(super) struct Filter {
@@ -26,6 +34,9 @@ pub(super) struct Filter {
     traffic: Traffic,
     /// Name of the kernel set for IPv4 of this backend, if it uses sets.
     set: Option<String>,
+    place: Place,
+    /// When another program was last found to have undone our jumps.
+    undone: VecDeque<UnixTime>,
     /// Name, version and kind, such as `iptables v1.8.9 (nf_tables)`.
     tool: String,
     v4: Chain,
@@ -61,14 +72,17 @@ impl Filter {
         let iptables = Program::find("iptables", config.iptables_path.as_deref())?;
         let tool = iptables.run(&["-V"], "")?.stdout.trim().to_owned();
         let set = set.map(str::to_owned);
-        let v4 = Chain::new(Family::V4, config, &traffic, set.clone())?;
+        let place = Place::Input;
+        let v4 = Chain::new(Family::V4, place, config, &traffic, set.clone())?;
         let v6 = Err(Error("not set up yet".to_owned()));
-        Ok(Filter { config: config.clone(), traffic, set, tool, v4, v6 })
+        Ok(Filter { config: config.clone(), traffic, set, place, undone: VecDeque::new(), tool, v4, v6 })
     }
 
     /// One that follows another configuration, for the address families that this one guards.
     pub(super) fn successor(&self, config: &FirewallConfig, traffic: Traffic) -> Result<Filter, Error> {
         let mut new = Filter::new(config, traffic, self.set.as_deref())?;
+        new.place = self.place;
+        new.v4 = new.new_chain(Family::V4)?;
         if self.v6.is_ok() {
             new.v6 = new.new_chain(Family::V6);
         }
@@ -76,7 +90,8 @@ impl Filter {
     }
 
     fn new_chain(&self, family: Family) -> Result<Chain, Error> {
-        Chain::new(family, &self.config, &self.traffic, self.set.as_deref().map(|set| family.set_name(set)))
+        let set = self.set.as_deref().map(|set| family.set_name(set));
+        Chain::new(family, self.place, &self.config, &self.traffic, set)
     }
 
     /// Has `work` done for each address family: to take over what stands in its chain, and to make it what it is to be.
@@ -84,6 +99,7 @@ impl Filter {
         &mut self,
         mut work: impl FnMut(&mut Chain, Body) -> Result<Vec<FoundBlock>, Error>,
     ) -> Result<Vec<FoundBlock>, Error> {
+        self.find_place()?;
         let before = self.v4.take_stock()?;
         let is_new = before.is_none();
         let mut found = work(&mut self.v4, before.unwrap_or_default())?;
@@ -115,7 +131,66 @@ impl Filter {
     }
 
     /// Has `look` done for each address family. What fails for one does not keep the other from being looked at.
-    pub(super) fn verify(&mut self, mut look: impl FnMut(&mut Chain) -> Verified) -> Verified {
+    pub(super) fn verify(&mut self, now: UnixTime, mut look: impl FnMut(&mut Chain) -> Verified) -> Verified {
+        let mut verified = self.look(&mut look);
+        if self.chains().any(|chain| chain.was_undone()) && self.is_enough(now) {
+            verified.join(self.step_back(look));
+        }
+        verified
+    }
+
+    /// Whether our jumps were undone too often to go on where they are.
+    fn is_enough(&mut self, now: UnixTime) -> bool {
+        self.undone.push_back(now);
+        self.undone.retain(|at| now.since(*at) <= UNDONE_WITHIN);
+        self.place == Place::Input && self.undone.len() > MAX_UNDONE
+    }
+
+    /// Moves to a place that nobody disputes. What is there blocks before what was in INPUT goes.
+    fn step_back(&mut self, look: impl FnMut(&mut Chain) -> Verified) -> Verified {
+        let was = std::mem::replace(&mut self.place, Place::Raw);
+        let v4 = match self.new_chain(Family::V4) {
+            Ok(v4) => std::mem::replace(&mut self.v4, v4),
+            Err(error) => {
+                self.place = was;
+                return Verified::failed(error);
+            }
+        };
+        let v6 = match &self.v6 {
+            Ok(_) => self.new_chain(Family::V6),
+            Err(error) => Err(error.clone()),
+        };
+        let v6 = std::mem::replace(&mut self.v6, v6);
+        let verified = self.look(look);
+        if !verified.failed.is_empty() {
+            (self.place, self.v4, self.v6) = (was, v4, v6);
+            return verified;
+        }
+        let (chain, table, hook) = (&self.config.chain, self.place.table(), self.place.hook());
+        log::warn!(
+            "STEP BACK => another program undoes the jump in INPUT again and again: chain {chain} is now in the table \
+             {table} and the jump in {hook}, before it (iptables -t {table} -S)"
+        );
+        for mut chain in [Some(v4), v6.ok()].into_iter().flatten() {
+            if let Err(error) = chain.tear_down() {
+                log::warn!("{error}");
+            }
+        }
+        // What was made here for the first time was not missing.
+        Verified { mended: Vec::new(), ..verified }
+    }
+
+    /// Where an earlier process stepped back, there is no reason to begin the dispute anew.
+    fn find_place(&mut self) -> Result<(), Error> {
+        let raw = Chain::new(Family::V4, Place::Raw, &self.config, &self.traffic, self.set.clone())?;
+        if may_list(&self.config, Family::V4, Place::Raw) && raw.body().is_ok_and(|body| body.is_some()) {
+            self.place = Place::Raw;
+            self.v4 = raw;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, mut look: impl FnMut(&mut Chain) -> Verified) -> Verified {
         let mut verified = look(&mut self.v4);
         match &mut self.v6 {
             Ok(chain) => verified.join(look(chain)),
@@ -179,28 +254,18 @@ impl Filter {
     }
 
     fn set_jumps(&mut self, traffic: &Traffic) -> Result<(), Error> {
-        let jumps = words::jumps(traffic, self.config.interface.as_deref(), &self.config.chain)?;
+        let jumps = words::jumps(traffic, self.place, self.config.interface.as_deref(), &self.config.chain)?;
         self.chains().try_for_each(|chain| chain.set_jumps(jumps.clone()))
     }
 }
 
 /// Whether iptables-save can be asked without anything being made by it: the old kind makes the table that it is to
 /// list.
-pub(super) fn may_list(config: &FirewallConfig, family: Family) -> bool {
+pub(super) fn may_list(config: &FirewallConfig, family: Family, place: Place) -> bool {
     let iptables = Program::find("iptables", config.iptables_path.as_deref());
     let is_nft =
         || iptables.is_ok_and(|it| it.run(&["-V"], "").is_ok_and(|output| output.stdout.contains("nf_tables")));
-    has_legacy_filter(family) || is_nft()
-}
-
-/// Whether the kernel has the table `filter` of the old kind.
-fn has_legacy_filter(family: Family) -> bool {
-    let kind = match family {
-        Family::V4 => "ip",
-        Family::V6 => "ip6",
-    };
-    let tables = std::fs::read_to_string(format!("/proc/thread-self/net/{kind}_tables_names")).unwrap_or_default();
-    tables.lines().any(|table| table == "filter")
+    place.has_legacy_table(family) || is_nft()
 }
 
 /// The chain and its jumps, left by a backend that is not in use any more.
@@ -212,11 +277,12 @@ pub(super) struct Left {
 impl Left {
     /// Of both families; `None` if there is no such chain.
     pub(super) fn find(config: &FirewallConfig) -> Option<Left> {
-        let chain = |family| {
-            let chain = Chain::new(family, config, &Traffic::All, None).ok()?;
-            (may_list(config, family) && chain.body().ok()?.is_some()).then_some(chain)
+        let chain = |(family, place)| {
+            let chain = Chain::new(family, place, config, &Traffic::All, None).ok()?;
+            (may_list(config, family, place) && chain.body().ok()?.is_some()).then_some(chain)
         };
-        let chains: Vec<Chain> = Family::BOTH.into_iter().filter_map(chain).collect();
+        let places = Family::BOTH.into_iter().flat_map(|family| [(family, Place::Input), (family, Place::Raw)]);
+        let chains: Vec<Chain> = places.filter_map(chain).collect();
         (!chains.is_empty()).then(|| Left { chains, name: config.chain.clone() })
     }
 }

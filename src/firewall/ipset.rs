@@ -182,7 +182,7 @@ impl Firewall for Ipset {
             ours.iter().map(|set| headers.get(&set.name).map_or(Some(0), |header| header.entries)).sum();
         let closely = *until_close_look == 0 || entries != Some(book.len() + others);
         *until_close_look = if closely { CLOSE_LOOK_EVERY } else { *until_close_look } - 1;
-        filter.verify(|chain| {
+        filter.verify(now, |chain| {
             let set = sets.get_mut(chain.family());
             let header = headers.get(&set.name);
             set.verify(tool, chain, header, closely, book, now)

@@ -58,8 +58,8 @@ impl Firewall for Iptables {
         self.0.prepare();
     }
 
-    fn verify(&mut self, book: &Book, _now: UnixTime) -> Verified {
-        self.0.verify(|chain| {
+    fn verify(&mut self, book: &Book, now: UnixTime) -> Verified {
+        self.0.verify(now, |chain| {
             let body = Body::of_book(chain.family(), book);
             let unmended = match chain.mend(&body) {
                 Ok(mended) => return Verified { mended, ..Verified::default() },

@@ -358,8 +358,17 @@ impl Lab {
 
     /// Whom the kernel blocks.
     pub fn blocked(&self) -> BTreeSet<IpNet> {
-        if self.settings.get("iptables").and_then(|keys| keys.get("backend")).is_some_and(|backend| backend == "nft") {
-            return ["b4", "b6", "a6", "n4", "n6"].iter().flat_map(|set| self.elements(set)).collect();
+        let backend = self.settings.get("iptables").and_then(|keys| keys.get("backend")).map(|backend| &backend[..]);
+        match backend {
+            Some("nft") => return ["b4", "b6", "a6", "n4", "n6"].iter().flat_map(|set| self.elements(set)).collect(),
+            Some("ipset") => {
+                let saved = self.netns.enter(|| call("ipset", &["save"])).unwrap();
+                return saved
+                    .lines()
+                    .filter_map(|line| Some(net(line.strip_prefix("add sipban")?.split(' ').nth(1)?)))
+                    .collect();
+            }
+            _ => {}
         }
         let source = |rule: &String| rule.strip_prefix("-A sipban-udp -s ")?.split(' ').next()?.parse().ok();
         self.rules().iter().filter_map(source).collect()

@@ -1,81 +1,9 @@
 //! Rules in force without a gap.
 
 use std::fs;
-use std::net::{IpAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::Duration;
 
-use crate::lab::{Lab, each, each_chain, wait_until};
-
-const PBX: &str = "198.18.0.1";
-const ATTACKER: &str = "198.18.0.66";
-const HONEST: &str = "198.18.0.77";
-
-/// What has arrived at the PBX from both.
-#[derive(Default)]
-struct Arrived {
-    attacker: AtomicU64,
-    honest: AtomicU64,
-    over: AtomicBool,
-}
-
-impl Arrived {
-    /// Waits until what was on its way has arrived.
-    fn settle(&self) {
-        let before = self.honest.load(Ordering::SeqCst);
-        wait_until("honest packets", || self.honest.load(Ordering::SeqCst) > before + 10);
-    }
-
-    fn attacks(&self) -> u64 {
-        self.settle();
-        self.attacker.load(Ordering::SeqCst)
-    }
-}
-
-/// Does this while attacker and an honest phone send to the PBX without end, by turns over one cable.
-fn under_fire(lab: &mut Lab, test: impl FnOnce(&mut Lab, &Arrived)) {
-    let address = |text: &str| text.parse::<IpAddr>().unwrap();
-    let Some(outside) = lab.netns.joined(&[address(PBX)], &[address(ATTACKER), address(HONEST)]) else { return };
-    let (attacker, honest) =
-        outside.enter(|| (UdpSocket::bind((ATTACKER, 0)).unwrap(), UdpSocket::bind((HONEST, 0)).unwrap()));
-    let phone = lab.netns.enter(|| UdpSocket::bind((PBX, 5060)).unwrap());
-    phone.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    let arrived = Arrived::default();
-    let send = || {
-        while !arrived.over.load(Ordering::SeqCst) {
-            for socket in [&attacker, &honest] {
-                // One that does not get out is one less, of both alike.
-                let _ = socket.send_to(b"INVITE", (PBX, 5060));
-            }
-            thread::sleep(Duration::from_micros(200));
-        }
-    };
-    let receive = || {
-        while !arrived.over.load(Ordering::SeqCst) {
-            let Ok((_, from)) = phone.recv_from(&mut [0; 64]) else { continue };
-            let count = if from.ip() == address(ATTACKER) { &arrived.attacker } else { &arrived.honest };
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    };
-    /// Ends the threads, whatever becomes of the test.
-    struct Over<'a>(&'a Arrived);
-    impl Drop for Over<'_> {
-        fn drop(&mut self) {
-            self.0.over.store(true, Ordering::SeqCst);
-        }
-    }
-    thread::scope(|scope| {
-        let over = Over(&arrived);
-        thread::Builder::new().name("receiver".into()).spawn_scoped(scope, receive).unwrap();
-        thread::Builder::new().name("sender".into()).spawn_scoped(scope, send).unwrap();
-        wait_until("attacks", || arrived.attacker.load(Ordering::SeqCst) > 0);
-        test(lab, &arrived);
-        // The sender goes on until the receiver has seen it too.
-        arrived.settle();
-        drop(over);
-    });
-}
+use crate::fire::{ATTACKER, under_fire};
+use crate::lab::{each, each_chain, wait_until};
 
 #[test]
 fn not_one_packet_of_a_blocked_address_arrives_during_restarts_and_kills() {
@@ -195,13 +123,36 @@ fn rules_that_are_gone_when_an_attack_comes_are_back_at_once_and_that_is_said() 
 }
 
 #[test]
-fn rules_that_another_program_undoes_without_end_are_back_more_often_than_verify_says() {
+fn where_another_program_undoes_the_jump_without_end_the_rules_step_back_and_stay() {
     each_chain(|mut lab| {
+        lab.set("iptables.rule", "REJECT");
         lab.start();
-        lab.attack_and_block(ATTACKER);
-        for strikes in 1..=20 {
-            lab.tool("iptables", "-F").unwrap();
-            lab.wait_for_log_times("REPAIR => ", strikes);
-        }
+        under_fire(&mut lab, |lab, arrived| {
+            lab.attack_and_block(ATTACKER);
+            // Looks come more often than every ten seconds, or this would take minutes.
+            for strikes in 1..=9 {
+                lab.tool("iptables", "-F INPUT").unwrap();
+                lab.wait_for_log_times("REPAIR => jump to sipban-udp in INPUT (IPv4)", strikes);
+            }
+            lab.wait_for_log("STEP BACK => ");
+            let before = arrived.attacks();
+            for tool in ["iptables", "ip6tables"] {
+                assert!(lab.chain(tool).is_err(), "nothing is left in INPUT");
+                lab.tool(tool, "-F").unwrap();
+                lab.tool(tool, "-X").unwrap();
+            }
+            lab.attack("192.0.2.9");
+            lab.wait_for_log("BLOCK => 192.0.2.9");
+            assert_eq!(arrived.attacks(), before, "{}", lab.log());
+            let raw = lab.tool("iptables", "-t raw -S sipban-udp").unwrap();
+            assert!(raw.contains("-A sipban-udp -s 192.0.2.9/32 -j DROP"), "{raw}");
+            // A restart does not begin the dispute anew.
+            lab.kill();
+            lab.start();
+            assert_eq!(arrived.attacks(), before, "{}", lab.log());
+            assert!(lab.chain("iptables").is_err());
+            lab.stop();
+            assert!(!lab.tool("iptables-save", "-t raw").unwrap().contains("sipban"));
+        });
     });
 }

@@ -5,19 +5,26 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::listing::{self, Contents, Listing};
+use super::place::Place;
 use super::words;
 use crate::config::FirewallConfig;
 use crate::firewall::body::{Body, Faults, Origin, Rule};
 use crate::firewall::family::Family;
+use crate::firewall::neighbours::freepbx_is_installed;
 use crate::firewall::run::spare::Spare;
 use crate::firewall::run::{Failure, Program};
 use crate::firewall::{Error, Traffic};
 use crate::model::target::ChainName;
 
+/// What our jumps say to FreePBX's firewall. It takes a rule of INPUT before its own for an invader, and begins anew with
+/// all chains emptied, unless the text of the rule holds `fail2ban` or `f2b`.
+const FREEPBX_COMMENT: &str = "-m comment --comment sipban-f2b ";
+
 /// The filter table of one address family, as far as it is ours.
 #[derive(Debug)]
 pub(in crate::firewall) struct Chain {
     family: Family,
+    place: Place,
     name: ChainName,
     /// Target of a block as iptables lists it, with its `-j`.
     target: String,
@@ -27,6 +34,10 @@ pub(in crate::firewall) struct Chain {
     set: Option<String>,
     /// The rules of INPUT to make, without the `-A INPUT`.
     wanted_jumps: Vec<String>,
+    /// Whether they carry a comment that FreePBX's firewall accepts. Once it was seen, for good.
+    beside_freepbx: bool,
+    /// Whether the last `mend` found that another program had undone the jumps.
+    undone: bool,
     /// The same as iptables lists them, learnt from the first listing after they were made; `None` until they are
     /// known to be ours.
     listed_jumps: Option<Vec<String>>,
@@ -53,6 +64,7 @@ impl Chain {
     /// Looks the programs up; touches no rule.
     pub(super) fn new(
         family: Family,
+        place: Place,
         config: &FirewallConfig,
         traffic: &Traffic,
         set: Option<String>,
@@ -61,8 +73,8 @@ impl Chain {
             Family::V4 => ("iptables-restore", "iptables-save"),
             Family::V6 => ("ip6tables-restore", "ip6tables-save"),
         };
-        let target = words::target(config.target, family);
-        let jumps = words::jumps(traffic, config.interface.as_deref(), &config.chain)?;
+        let target = words::target(place.target(config.target), family);
+        let jumps = words::jumps(traffic, place, config.interface.as_deref(), &config.chain)?;
         let folder = config.iptables_path.as_deref();
         let restore = Program::find(restore, folder)?;
         // Before 1.6.2 it neither knows `-w` nor takes the lock; some versions complain of it and carry on.
@@ -70,12 +82,15 @@ impl Chain {
         let args: &[&str] = if waits { &["--noflush", "-w"] } else { &["--noflush"] };
         Ok(Chain {
             family,
+            place,
             name: config.chain.clone(),
             target,
             restore: Spare::new(restore, args),
             save: Program::find(save, folder)?,
             set,
             wanted_jumps: jumps,
+            beside_freepbx: freepbx_is_installed(),
+            undone: false,
             listed_jumps: None,
             jumps_to_learn: false,
             seen: None,
@@ -108,7 +123,7 @@ impl Chain {
         };
         let body = Body { blocks: vec![Origin::Net(nobody.into())] };
         let rules = self.anew(&body) + &self.new_jumps(&Listing::default());
-        self.restore.program().run(&["--test", "--noflush"], &format!("*filter\n{rules}COMMIT\n"))?;
+        self.restore.program().run(&["--test", "--noflush"], &format!("*{}\n{rules}COMMIT\n", self.place.table()))?;
         self.list().map(drop)
     }
 
@@ -123,7 +138,10 @@ impl Chain {
         const TRIES: usize = 2;
         let mut now = self.seen.take().map_or_else(|| self.list(), Ok)?;
         self.learn_jumps(&now);
+        let were_known = self.listed_jumps.is_some();
+        self.heed_freepbx(&now);
         let faults = self.faults(&now, wanted);
+        self.undone = were_known && !faults.jumps.is_empty();
         let removals = self.removals(&now);
         let mut wrong = faults.clone();
         let mut tries = 0;
@@ -156,7 +174,8 @@ impl Chain {
     pub(super) fn set_jumps(&mut self, jumps: Vec<String>) -> Result<(), Error> {
         let old = std::mem::replace(&mut self.wanted_jumps, jumps);
         let text = if old.iter().all(|jump| self.wanted_jumps.contains(jump)) {
-            Ok(insertions(self.wanted_jumps.iter().filter(|jump| !old.contains(jump))))
+            let more: Vec<String> = self.wanted_jumps.iter().filter(|jump| !old.contains(jump)).cloned().collect();
+            Ok(self.insertions(&more))
         } else {
             self.list().map(|listing| self.new_jumps(&listing))
         };
@@ -172,7 +191,7 @@ impl Chain {
 
     /// Packets dropped by the rule for `source` since it was written.
     pub(in crate::firewall) fn packets(&self, from: &Origin) -> Option<u64> {
-        let output = self.save.run(&["-c", "-t", "filter"], "").ok()?;
+        let output = self.save.run(&["-c", "-t", self.place.table()], "").ok()?;
         listing::packets(&output.stdout, self.name.as_str(), from)
     }
 
@@ -209,7 +228,7 @@ impl Chain {
 
     /// Makes changes in one transaction.
     pub(in crate::firewall) fn commit(&mut self, rules: &str) -> Result<(), Failure> {
-        self.restore.feed(&format!("*filter\n{rules}COMMIT\n"))
+        self.restore.feed(&format!("*{}\n{rules}COMMIT\n", self.place.table()))
     }
 
     /// The whole chain. Naming it in the header creates it, or empties the one that is there.
@@ -231,21 +250,50 @@ impl Chain {
     }
 
     fn list(&self) -> Result<Listing, Error> {
-        let output = self.save.run(&["-t", "filter"], "")?;
+        let output = self.save.run(&["-t", self.place.table()], "")?;
         if output.stdout.lines().any(|line| line.starts_with("# Table") && line.contains("incompatible")) {
-            let why = "cannot show the table filter, which holds rules made with nft; give these a table of their own";
-            return Err(Error(format!("`{} -t filter` {why}", self.save)));
+            let table = self.place.table();
+            let why = "which holds rules made with nft; give these a table of their own";
+            return Err(Error(format!("`{} -t {table}` cannot show the table {table}, {why}", self.save)));
         }
-        Ok(Listing::parse(&output.stdout, self.name.as_str(), &self.target, self.set.as_deref()))
+        Ok(Listing::parse(&output.stdout, self.place, self.name.as_str(), &self.target, self.set.as_deref()))
     }
 
     /// Removes our jumps, and what does without a chain what they do.
     fn without_jumps(&self, listing: &Listing) -> String {
-        listing.jumps.iter().chain(&listing.leftovers).map(|jump| format!("-D INPUT {jump}\n")).collect()
+        listing
+            .jumps
+            .iter()
+            .chain(&listing.leftovers)
+            .map(|jump| format!("-D {} {jump}\n", self.place.hook()))
+            .collect()
     }
 
     fn new_jumps(&self, listing: &Listing) -> String {
-        self.without_jumps(listing) + &insertions(self.wanted_jumps.iter())
+        self.without_jumps(listing) + &self.insertions(&self.wanted_jumps)
+    }
+
+    /// Jumps at the head of the place, in this order.
+    fn insertions(&self, jumps: &[String]) -> String {
+        let hook = self.place.hook();
+        let comment = |jump: &String| match jump.rsplit_once("-j ") {
+            Some((matches, to)) if self.beside_freepbx => format!("{matches}{FREEPBX_COMMENT}-j {to}"),
+            _ => jump.clone(),
+        };
+        jumps.iter().rev().map(|jump| format!("-I {hook} 1 {}\n", comment(jump))).collect()
+    }
+
+    /// From now on our jumps are to stand before those of FreePBX's firewall, if that has come.
+    fn heed_freepbx(&mut self, listing: &Listing) {
+        if listing.freepbx && !self.beside_freepbx {
+            self.beside_freepbx = true;
+            self.listed_jumps = None;
+        }
+    }
+
+    /// Whether another program had undone the jumps when they were looked at last.
+    pub(super) fn was_undone(&self) -> bool {
+        self.undone
     }
 
     /// What makes the rules what they should be.
@@ -296,8 +344,8 @@ impl Chain {
         let as_wanted = self.listed_jumps.as_ref().is_some_and(|wanted| sorted(wanted) == sorted(&listing.jumps));
         let mut faults = Faults::none(self.family);
         match &listing.bypass {
-            _ if !as_wanted => faults.add(format_args!("jump to {} in INPUT", self.name)),
-            Some(rule) => faults.add(format_args!("jump to {} in INPUT before `{rule}`", self.name)),
+            _ if !as_wanted => faults.add(format_args!("jump to {} in {}", self.name, self.place.hook())),
+            Some(rule) => faults.add(format_args!("jump to {} in {} before `{rule}`", self.name, self.place.hook())),
             None => {}
         }
         faults
@@ -346,9 +394,4 @@ impl From<Error> for Unmended {
     fn from(error: Error) -> Unmended {
         Unmended { error, in_force: None }
     }
-}
-
-/// Rules at the head of INPUT, in this order.
-fn insertions<'a>(jumps: impl DoubleEndedIterator<Item = &'a String>) -> String {
-    jumps.rev().map(|jump| format!("-I INPUT 1 {jump}\n")).collect()
 }

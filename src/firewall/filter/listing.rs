@@ -1,15 +1,17 @@
-//! PURE: what `iptables-save -t filter` says of our chain and of the way to it.
+//! PURE: what `iptables-save -t TABLE` says of our chain and of the way to it.
 
 use std::collections::HashSet;
 
+use super::place::Place;
 use crate::firewall::body::{Body, Origin};
+use crate::firewall::neighbours::FREEPBX_CHAIN;
 
-/// The part of the table `filter` that concerns us.
+/// The part of a table that concerns us.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Listing {
     /// Our chain, if it is there.
     pub chain: Option<Contents>,
-    /// The rules of INPUT that jump to it, without the `-A INPUT`.
+    /// The rules of INPUT, or where our place is, that jump to it, without the `-A INPUT`.
     pub jumps: Vec<String>,
     /// The rule of INPUT that lets traffic in before it comes to one of the jumps.
     pub bypass: Option<String>,
@@ -18,6 +20,8 @@ pub(super) struct Listing {
     pub leftovers: Vec<String>,
     /// Other rules that lead to our chain, which are not ours.
     pub references: Vec<String>,
+    /// Whether FreePBX's firewall is at work.
+    pub freepbx: bool,
 }
 
 /// What stands in our chain.
@@ -37,7 +41,8 @@ pub(super) struct Contents {
 
 impl Listing {
     /// `target` is that of our blocks as it is listed, such as `-j DROP`; `set` the name of ours, if any.
-    pub(super) fn parse(text: &str, chain: &str, target: &str, set: Option<&str>) -> Listing {
+    pub(super) fn parse(text: &str, place: Place, chain: &str, target: &str, set: Option<&str>) -> Listing {
+        let hooked = format!("-A {} ", place.hook());
         let declaration = format!(":{chain} ");
         let block = format!("-A {chain} ");
         let mut listing = Listing::default();
@@ -47,7 +52,7 @@ impl Listing {
         for line in text.lines().map(str::trim_end) {
             if let Some(rule) = line.strip_prefix(&block) {
                 listing.chain.get_or_insert_default().add(rule, target, &mut seen);
-            } else if let Some(rule) = line.strip_prefix("-A INPUT ") {
+            } else if let Some(rule) = line.strip_prefix(&hooked) {
                 match destination(rule) {
                     Some(("-j", to)) if to == chain => {
                         listing.jumps.push(rule.to_owned());
@@ -64,6 +69,8 @@ impl Listing {
                 }
             } else if line.starts_with(&declaration) {
                 listing.chain.get_or_insert_default();
+            } else if line.strip_prefix(':').is_some_and(|rest| rest.starts_with(FREEPBX_CHAIN)) {
+                listing.freepbx = true;
             } else if line.contains(chain) && destination(line).is_some_and(|(_, to)| to == chain) {
                 listing.references.push(line.to_owned());
             }
@@ -158,7 +165,7 @@ mod tests {
 
     fn parse(rules: &str) -> Listing {
         let text = format!("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n{rules}COMMIT\n# Completed\n");
-        Listing::parse(&text, "sipban-udp", "-j DROP", Some("sipban"))
+        Listing::parse(&text, Place::Input, "sipban-udp", "-j DROP", Some("sipban"))
     }
 
     fn net(text: &str) -> Origin {
@@ -278,7 +285,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_listing_is_too_strange_to_read(text in "(\\[1:2\\] )?(-A (INPUT|c) |:c )?([-!jgsi\"\\\\ acl]|ACCEPT|[0-9./:]){0,40}") {
-            Listing::parse(&text, "c", "-j DROP", Some("s"));
+            Listing::parse(&text, Place::Input, "c", "-j DROP", Some("s"));
             packets(&text, "c", &net("192.0.2.1/32"));
         }
     }

@@ -1,5 +1,6 @@
 //! PURE: what the configuration asks for, in the words of `iptables-restore`.
 
+use super::place::Place;
 use crate::firewall::body::{Origin, Rule};
 use crate::firewall::family::Family;
 use crate::firewall::{Error, Traffic};
@@ -38,8 +39,13 @@ pub(super) fn origin(origin: &Origin) -> String {
     }
 }
 
-/// The rules of INPUT that lead the traffic through `chain`, without the `-A INPUT`.
-pub(super) fn jumps(traffic: &Traffic, interface: Option<&str>, chain: &ChainName) -> Result<Vec<String>, Error> {
+/// The rules of this place that lead the traffic through `chain`, without the `-A INPUT`.
+pub(super) fn jumps(
+    traffic: &Traffic,
+    place: Place,
+    interface: Option<&str>,
+    chain: &ChainName,
+) -> Result<Vec<String>, Error> {
     let matches = match traffic {
         Traffic::All => vec![String::new()],
         Traffic::Match(words) => vec![line("iptables.scope", words)?],
@@ -49,7 +55,9 @@ pub(super) fn jumps(traffic: &Traffic, interface: Option<&str>, chain: &ChainNam
         Some(name) => format!("-i {} ", line("iptables.interface", &[name.to_owned()])?),
         None => String::new(),
     };
-    let lead = |words: String| format!("{interface}{words}{}-j {chain}", if words.is_empty() { "" } else { " " });
+    let local = place.local();
+    let lead =
+        |words: String| format!("{interface}{words}{}{local}-j {chain}", if words.is_empty() { "" } else { " " });
     Ok(matches.into_iter().map(lead).collect())
 }
 
@@ -95,7 +103,8 @@ mod tests {
 
     #[test]
     fn jumps_follow_the_traffic() {
-        let jumps = |traffic: Traffic, interface| jumps(&traffic, interface, &"c".parse().unwrap()).unwrap();
+        let jumps =
+            |traffic: Traffic, interface| jumps(&traffic, Place::Input, interface, &"c".parse().unwrap()).unwrap();
         assert_eq!(jumps(Traffic::All, None), ["-j c"]);
         assert_eq!(jumps(Traffic::All, Some("eth0")), ["-i eth0 -j c"]);
         assert_eq!(jumps(Traffic::Match(words("-p udp --dport 5060")), None), ["-p udp --dport 5060 -j c"]);
@@ -112,7 +121,10 @@ mod tests {
     fn words_of_a_match_stay_one_word_each_and_one_line_all() {
         let comment = |text: &str| Traffic::Match(vec!["-m".into(), "comment".into(), "--comment".into(), text.into()]);
         let chain = "c".parse().unwrap();
-        assert_eq!(jumps(&comment("a \"b\\"), None, &chain).unwrap(), [r#"-m comment --comment "a \"b\\" -j c"#]);
-        assert!(jumps(&comment("a\n-F INPUT"), None, &chain).is_err());
+        assert_eq!(
+            jumps(&comment("a \"b\\"), Place::Input, None, &chain).unwrap(),
+            [r#"-m comment --comment "a \"b\\" -j c"#]
+        );
+        assert!(jumps(&comment("a\n-F INPUT"), Place::Raw, None, &chain).is_err());
     }
 }
