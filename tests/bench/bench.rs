@@ -63,7 +63,7 @@ enum Part {
     Expiry,
     /// Start with 60,000 blocks in the journal
     Start,
-    /// One honest packet, through 0 to 60,000 blocks
+    /// One honest packet, through 0 to 60,000 blocks, or 200,000 in sets
     Packets,
     /// An idle daemon
     Memory,

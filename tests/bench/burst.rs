@@ -30,7 +30,8 @@ pub fn measure(backend: Backend, extent: Extent, report: &mut Report) -> Result<
             memory = (after.resident, after.peak);
         }
         let row = |what: &str, unit| Row::new("burst", backend, &format!("{size} attackers, {what}"), unit);
-        let goal = |row: Row| if size == extent.of(10_000) { row.goal(Goal::RatioAtMost(3.0)) } else { row };
+        let most = if backend == Backend::Nft { 1.3 } else { 3.0 };
+        let goal = |row: Row| if size == extent.of(10_000) { row.goal(Goal::RatioAtMost(most)) } else { row };
         let limit = median(&mut limit);
         report.add(goal(row("until the last is blocked", Unit::Seconds).measured(median(&mut ours)).against(limit)));
         report.add(row("lost", Unit::Count).measured(lost as f64).goal(Goal::AtMost(0.0)));

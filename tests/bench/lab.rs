@@ -23,11 +23,13 @@ pub const PBX: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
     /// A rule an address, iptables over nf_tables
-    Nft,
+    ChainNft,
     /// A rule an address, iptables of old
-    Legacy,
+    ChainLegacy,
     /// A kernel set
     Ipset,
+    /// A table of nftables
+    Nft,
 }
 
 /// The machines. The thread that made them, and all it starts from then on, is on the PBX.
@@ -41,16 +43,34 @@ impl Backend {
     /// As the table shows it.
     pub fn name(self) -> &'static str {
         match self {
-            Backend::Nft => "chain, nft",
-            Backend::Legacy => "chain, legacy",
+            Backend::ChainNft => "chain, nft",
+            Backend::ChainLegacy => "chain, legacy",
             Backend::Ipset => "ipset",
+            Backend::Nft => "nft",
         }
+    }
+
+    /// As the configuration names it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Backend::ChainNft | Backend::ChainLegacy => "iptables",
+            Backend::Ipset => "ipset",
+            Backend::Nft => "nft",
+        }
+    }
+
+    /// Whether it bears hundreds of thousands of blocks.
+    pub fn has_sets(self) -> bool {
+        matches!(self, Backend::Ipset | Backend::Nft)
     }
 }
 
-/// Attacker number `n`, of 65,536.
+/// Attacker number `n`. The first 65,536 can send packets.
 pub fn attacker(n: usize) -> Ipv4Addr {
-    Ipv4Addr::new(198, 19, (n >> 8) as u8, n as u8)
+    match n {
+        0..65_536 => Ipv4Addr::new(198, 19, (n >> 8) as u8, n as u8),
+        _ => Ipv4Addr::from(0x0b00_0000 + n as u32),
+    }
 }
 
 /// Says so if nothing can be measured for want of rights.
@@ -140,7 +160,7 @@ fn run(program: impl AsRef<OsStr>, args: &[&str], input: &str) -> Result<String,
 
 /// A folder in which `iptables` and the like are of this kind.
 fn programs(backend: Backend) -> Result<TempDir, Failed> {
-    let kind = if backend == Backend::Legacy { "xtables-legacy-multi" } else { "xtables-nft-multi" };
+    let kind = if backend == Backend::ChainLegacy { "xtables-legacy-multi" } else { "xtables-nft-multi" };
     let places = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
     let place = |name: &str| places.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists());
     let program = place(kind).ok_or_else(|| format!("{kind} is not installed"))?;
@@ -150,8 +170,8 @@ fn programs(backend: Backend) -> Result<TempDir, Failed> {
             symlink(&program, folder.path().join(format!("{family}{end}")))?;
         }
     }
-    if backend == Backend::Ipset {
-        symlink(place("ipset").ok_or("ipset is not installed")?, folder.path().join("ipset"))?;
+    for name in ["ipset", "nft"].into_iter().filter(|name| *name == backend.key()) {
+        symlink(place(name).ok_or_else(|| format!("{name} is not installed"))?, folder.path().join(name))?;
     }
     Ok(folder)
 }

@@ -91,10 +91,13 @@ impl Pbx {
     /// Number of blocks that the kernel lists.
     pub fn in_force(&self, lab: &Lab) -> Result<usize, Failed> {
         let (text, block) = match self.backend {
-            Backend::Nft | Backend::Legacy => (lab.run("iptables-save", &["-t", "filter"], "")?, "-A sipban-udp -s "),
-            Backend::Ipset => (lab.run("ipset", &["save", "sipban"], "")?, "add "),
+            Backend::ChainNft | Backend::ChainLegacy => {
+                (lab.run("iptables-save", &["-t", "filter"], "")?, "-A sipban-udp -s ")
+            }
+            Backend::Ipset => (lab.run("ipset", &["save", "sipban"], "")?, "\nadd "),
+            Backend::Nft => (lab.run("nft", &["list", "set", "inet", "sipban", "b4"], "")?, " timeout "),
         };
-        Ok(text.lines().filter(|line| line.starts_with(block)).count())
+        Ok(text.matches(block).count())
     }
 
     /// Has a console command done.
@@ -175,7 +178,7 @@ fn event(name: &str, severity: &str, account: &str, n: usize, from: Ipv4Addr, re
 
 fn configuration(lab: &Lab, backend: Backend, folder: &Path, ami: u16) -> String {
     let (programs, folder) = (lab.programs.path().display(), folder.display());
-    let kind = if backend == Backend::Ipset { "ipset" } else { "iptables" };
+    let kind = backend.key();
     format!(
         "[ami]\nport = {ami}\nuser = sipban\npass = getout\nping = 3600\n\
          [iptables]\npath = {programs}\nbackend = {kind}\nwhite_list = {folder}/wl\ndump = {folder}/dump\n\

@@ -14,7 +14,7 @@ const PHONES: usize = 1000;
 
 /// What is read does not depend on the backend, so it is measured with one.
 pub fn measure(backend: Backend, extent: Extent, report: &mut Report) -> Result<(), Failed> {
-    if backend != Backend::Nft {
+    if backend != Backend::ChainNft {
         return Ok(());
     }
     let logins = extent.of(200_000) / 2;
