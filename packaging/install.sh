@@ -79,6 +79,21 @@ relocate() {
         -e "s|^DAEMON=.*|DAEMON=$sbindir/sipban|"
 }
 
+# A new configuration chooses the backend by the machine: beside a firewall that empties the chains of iptables, such as
+# FreePBX's, or without iptables, a table of nftables. One that is there keeps what it says.
+choose_backend() {
+    if [ "$1" = "$sysconfdir/sipban.conf" ]; then
+        sed 's/^#backend = .*/backend = "auto"/'
+    else
+        cat
+    fi
+}
+
+# Says what that is here, and why.
+explain_backend() {
+    "$sbindir/sipban" -c "$sysconfdir/sipban.conf" check 2>/dev/null | sed -n 's/^OK *backend *auto chooses/It blocks with/p'
+}
+
 # Puts standard input at a place, with a mode. At every moment there is a whole file, even while the program runs.
 place() {
     mkdir -p "$DESTDIR${1%/*}"
@@ -94,12 +109,13 @@ install() {
         if [ -e "$DESTDIR$place" ]; then
             echo "kept $DESTDIR$place"
         else
-            relocate <"$here/$source" | place "$place" "$mode"
+            relocate <"$here/$source" | choose_backend "$place" | place "$place" "$mode"
             echo "new  $DESTDIR$place"
         fi
     done
     mkdir -p "$DESTDIR$localstatedir/lib/sipban"
     chmod 0700 "$DESTDIR$localstatedir/lib/sipban"
+    [ -n "$DESTDIR" ] || explain_backend
     perl=none
     [ -n "$DESTDIR" ] || replace_perl
     manifest | while IFS='|' read -r source place mode; do

@@ -513,6 +513,43 @@ fn a_table_that_nft_does_not_take_fails() {
 }
 
 #[test]
+fn other_firewalls_are_told_and_which_backend_suits_them() {
+    let (Some(mut bed), Some(folder)) = (Bed::new(), Variant::Nft.folder()) else { return };
+    bed.manager(Manner::Good);
+    let rule = |text: &str| {
+        let args: Vec<&str> = text.split(' ').collect();
+        bed.netns.enter(|| call(folder.path().join("iptables"), &args).unwrap());
+    };
+    for text in ["-N fpbxfirewall", "-A INPUT -j fpbxfirewall", "-N f2b-sip", "-N ufw-before-input", "-N DOCKER"] {
+        rule(text);
+    }
+    let report = bed.check();
+    report.says("WARN", "neighbours", &["FreePBX's firewall is here", "set iptables.backend = auto"]);
+    for neighbour in ["fail2ban is here", "ufw is here", "Docker is here"] {
+        report.says("OK", "neighbours", &[neighbour]);
+    }
+    rule("-N sipban-udp");
+    rule("-A INPUT -j sipban-udp");
+    rule("-A fpbxfirewall -p udp -j ACCEPT");
+    bed.check().says("WARN", "neighbours", &["the chain fpbxfirewall of another program comes before ours"]);
+    bed.set("iptables", "backend = auto");
+    let report = bed.check();
+    report.says("OK", "backend", &["auto chooses nft: FreePBX's firewall is here"]);
+    report.says("OK", "neighbours", &["FreePBX's firewall is here: the table of nftables is none of its business"]);
+    report.says("OK", "nft", &["takes the table inet sipban"]);
+}
+
+#[test]
+fn a_user_of_the_manager_interface_belongs_into_the_file_that_the_web_interface_leaves_alone() {
+    let Some(mut bed) = Bed::new() else { return };
+    bed.config = bed.config.replace("getout", "getin");
+    bed.manager(Manner::Good);
+    bed.asterisk("manager.conf", "[general]\nenabled = yes\n#include manager_custom.conf\n");
+    bed.asterisk("manager_custom.conf", "");
+    bed.check().says("FAIL", "AMI login", &["manager_custom.conf has no section [sipban]"]);
+}
+
+#[test]
 fn files_that_cannot_be_written_are_told() {
     let Some(mut bed) = Bed::new() else { return };
     bed.manager(Manner::Good);

@@ -4,7 +4,7 @@
 //! some that it then does not make. (Whatever is asked of iptables of the old kind, the kernel makes the empty table.)
 //!
 //! What is looked at, in this order: the configuration; rights; the login to Asterisk, and whether security events
-//! arrive; Asterisk's own doors; iptables, ip6tables, ipset; the interface; the ports that Asterisk listens on; the
+//! arrive; Asterisk's own doors; iptables, ip6tables, ipset or nft; other firewalls; the interface; the ports that Asterisk listens on; the
 //! white list; the console's port; the files.
 
 mod asterisk;
@@ -12,6 +12,7 @@ mod doors;
 mod files;
 mod listeners;
 mod login;
+mod neighbours;
 mod netfilter;
 mod network;
 mod scope;
@@ -141,11 +142,12 @@ impl<'a> Machine<'a> {
 type Check = fn(&Machine) -> Vec<Finding>;
 
 /// In the order in which what is wrong with one may be the cause of the next.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     netfilter::rights,
     login::check,
     doors::check,
     netfilter::check,
+    neighbours::check,
     network::interface,
     scope::check,
     network::white_list,

@@ -1,5 +1,6 @@
 //! Other firewalls on this machine that change rules which are not their own.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
@@ -71,6 +72,36 @@ impl fmt::Display for Neighbour {
     }
 }
 
+/// A chain that INPUT leads to before it leads to ours, and in which packets are accepted; not only those of loopback.
+pub fn chain_that_accepts_first(config: &FirewallConfig) -> Option<String> {
+    accepting_chain(&listed(config), config.chain.as_str())
+}
+
+/// The same, of what `iptables-save -t filter` prints. PURE.
+fn accepting_chain(listed: &str, ours: &str) -> Option<String> {
+    let rules = |chain: &str| {
+        let start = format!("-A {chain} ");
+        listed.lines().filter_map(move |line| line.strip_prefix(&start)).map(str::trim_end).collect::<Vec<_>>()
+    };
+    let target = |rule: &str| rule.rsplit_once("-j ").and_then(|(_, to)| Some(to.split(' ').next()?.to_owned()));
+    let input = rules("INPUT");
+    let before = input.iter().position(|rule| target(rule).is_some_and(|to| to == ours))?;
+    let mut waiting: Vec<String> = input[..before].iter().filter_map(|rule| target(rule)).collect();
+    let mut seen = HashSet::new();
+    while let Some(chain) = waiting.pop() {
+        if !seen.insert(chain.clone()) {
+            continue;
+        }
+        for rule in rules(&chain) {
+            match target(rule) {
+                Some(to) if to == "ACCEPT" && !rule.contains("-i lo ") => return Some(chain),
+                to => waiting.extend(to),
+            }
+        }
+    }
+    None
+}
+
 /// Whether FreePBX's firewall may be started at any time.
 pub(super) fn freepbx_is_installed() -> bool {
     Path::new(FREEPBX_MODULE).exists()
@@ -78,11 +109,37 @@ pub(super) fn freepbx_is_installed() -> bool {
 
 /// The names of all chains of the table `filter` for IPv4.
 fn chains(config: &FirewallConfig) -> Vec<String> {
-    let Ok(save) = Program::find("iptables-save", config.iptables_path.as_deref()) else { return Vec::new() };
-    if !may_list(config, Family::V4, Place::Input) {
-        return Vec::new();
-    }
-    let listed = save.run(&["-t", "filter"], "").map(|output| output.stdout).unwrap_or_default();
+    let listed = listed(config);
     let names = listed.lines().filter_map(|line| line.strip_prefix(':')?.split(' ').next());
     names.map(str::to_owned).collect()
+}
+
+/// The table `filter` for IPv4, as `iptables-save` prints it; nothing if there is none.
+fn listed(config: &FirewallConfig) -> String {
+    match Program::find("iptables-save", config.iptables_path.as_deref()) {
+        Ok(save) if may_list(config, Family::V4, Place::Input) => {
+            save.run(&["-t", "filter"], "").map(|output| output.stdout).unwrap_or_default()
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_that_accepts_before_ours_is_found_however_deep() {
+        let first = |rules: &str| accepting_chain(rules, "sipban-udp");
+        let deep = "-A INPUT -j one\n-A INPUT -j sipban-udp\n-A one -j two\n-A two -p udp -j ACCEPT\n-A two -j one\n";
+        assert_eq!(first(deep).as_deref(), Some("two"));
+        for rules in [
+            "-A INPUT -j sipban-udp\n-A INPUT -j one\n-A one -j ACCEPT\n",
+            "-A INPUT -j f2b\n-A INPUT -j sipban-udp\n-A f2b -s 192.0.2.1/32 -j REJECT\n-A f2b -j RETURN\n",
+            "-A INPUT -j one\n-A INPUT -j sipban-udp\n-A one -i lo -j ACCEPT\n",
+            "-A INPUT -j one\n-A one -j ACCEPT\n",
+        ] {
+            assert_eq!(first(rules), None, "{rules}");
+        }
+    }
 }

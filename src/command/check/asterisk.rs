@@ -47,6 +47,13 @@ impl Settings {
         self.folder.join(file).display().to_string()
     }
 
+    /// Where a user of the manager interface belongs: FreePBX and Issabel write manager.conf themselves, and leave the file
+    /// that it includes to the administrator.
+    pub(super) fn path_for_users(&self) -> String {
+        const CUSTOM: &str = "manager_custom.conf";
+        self.path(if self.folder.join(CUSTOM).exists() { CUSTOM } else { "manager.conf" })
+    }
+
     /// Whether the file could be read.
     pub(super) fn has(&self, file: &str) -> bool {
         self.files.contains_key(file)

@@ -73,6 +73,7 @@ fn refused(machine: &Machine, at: &str, why: &str) -> Finding {
     }
     let (settings, file) = (&machine.settings, manager(machine));
     if machine.is_local() && settings.has("manager.conf") && !settings.has_section("manager.conf", user) {
+        let file = settings.path_for_users();
         let advice = format!("{file} has no section [{user}]: add one with secret and read = security, {RELOAD}");
         return Finding::fail(LOGIN, text, advice);
     }
