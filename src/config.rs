@@ -33,8 +33,7 @@ use value::*;
 
 settings! {
     /// The whole configuration, every key with its default filled in.
-    pub struct Config [ami: Ami, control: Control, firewall: FirewallConfig, limits: Limits] {
-        ban: u64 = "timer.ban", "86400", seconds, "seconds a block lasts", or("ipset.timeout");
+    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits] {
         white_list: PathBuf = "iptables.white_list", "/etc/sipban.wl", path, "file of what is never blocked";
         dump: PathBuf = "iptables.dump", "/etc/sipban.dump", path, "file of flush, save and restore", or("ipset.dump");
         journal: PathBuf = "state.file", "/var/lib/sipban/bans", path, "the journal of blocks", restart;
@@ -69,6 +68,19 @@ settings! {
 }
 
 settings! {
+    /// `[timer]`: how long a block lasts.
+    #[derive(Copy)]
+    pub struct Lengths {
+        ban: u64 = "timer.ban", "86400", seconds, "seconds the first block lasts", or("ipset.timeout");
+        /// 0: as any other.
+        home: u64 = "timer.home", "600", seconds_or_none, "seconds it lasts where accounts live";
+        /// 0: as the first.
+        growth: u64 = "timer.growth", "4", number(0..=1000), "how many times longer each further block lasts";
+        longest: u64 = "timer.longest", "2592000", seconds, "seconds the longest block lasts";
+    }
+}
+
+settings! {
     /// `[iptables]`, `[ipset]` and `[nft]`: how to block.
     pub struct FirewallConfig {
         /// `None`: looked up in the usual ones.
@@ -98,8 +110,21 @@ settings! {
         acl: u32 = "limits.acl", "1", limit, "refusals by an access list of Asterisk that block";
         ami: u32 = "limits.ami", "1", limit, "failures at the manager interface that block";
         window: u64 = "limits.window", "600", seconds, "seconds within which failures count together";
-        trusted: u32 = "limits.trusted", "20", limit, "replaces the limits above for an address that is trusted";
-        trust_time: u64 = "limits.trust_time", "86400", seconds_or_none, "seconds a login by password is remembered";
+        day_guesses: u32 = "limits.day_guesses", "6", limit, "guesses in a day that block where nobody lives";
+        pressure: u32 = "limits.pressure", "5", limit, "addresses failing for an account above which the next is blocked";
+        neighbours: u32 = "limits.neighbours", "5", limit, "addresses of a /24 or /48 failing, above which the next is";
+        home_time: u64 = "limits.home_time", "2592000", seconds_or_none, "seconds an account lives where it logged in",
+            or("limits.trust_time");
+        hammer: u32 = "limits.hammer", "30", limit, "failures of one account in a minute above which anybody is blocked";
+        home_guesses: u32 = "limits.home_guesses", "20", limit, "guesses for one account that block where others live",
+            or("limits.trusted");
+        strange: u32 = "limits.strange", "8", limit, "accounts failing where only others live, above which it is blocked";
+        home_challenges: u32 = "limits.home_challenges", "3", limit, "unanswered challenges for each account living there";
+        weather: u32 = "limits.weather", "3", limit, "addresses refused at once for the PBX to be at fault";
+        weather_share: u32 = "limits.weather_share", "20", number(1..=100), "percent of those heard that they must be";
+        weather_time: u64 = "limits.weather_time", "3600", seconds_or_none, "seconds in a day it spares anybody";
+        /// In bytes.
+        memory: usize = "limits.memory", "32", mebibytes, "MiB for all that is remembered";
         ipv6_prefix: u8 = "limits.ipv6_prefix", "64", number(32..=128), "bits that IPv6 addresses of one source share";
         flood_count: u32 = "flood.count", "5", limit, "unanswered challenges above which an address is blocked";
         flood_interval: u64 = "flood.interval", "10", period, "seconds within which they count together";
@@ -156,6 +181,14 @@ pub enum OnStop {
     Keep,
 }
 
+impl Limits {
+    /// How many failures of one account must be held to see whether they are too many.
+    pub fn most_per_account(&self) -> usize {
+        let counts = [self.hammer, self.home_guesses, self.day_guesses, self.unknown_account, self.wrong_password];
+        counts.into_iter().chain([self.acl, self.ami]).max().unwrap_or_default() as usize + 1
+    }
+}
+
 impl Default for Config {
     /// Every default; user and secret are empty.
     fn default() -> Config {
@@ -175,10 +208,11 @@ impl Config {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
             fail(Some(line), "is not UTF-8; save the file in that encoding".to_owned())
         })?;
-        let config = Config::parse(text, path)?;
-        let world_readable = mode & 0o004 != 0;
-        let warning = world_readable.then(|| Warning::WorldReadable { file: path.to_owned(), mode: mode & 0o7777 });
-        Ok((config, warning.into_iter().collect()))
+        let (config, mut warnings) = Config::parse_warned(text, path)?;
+        if mode & 0o004 != 0 {
+            warnings.push(Warning::WorldReadable { file: path.to_owned(), mode: mode & 0o7777 });
+        }
+        Ok((config, warnings))
     }
 
     /// Reads the file if there is one; without it, the defaults hold: logs and recordings need no Asterisk.
@@ -197,10 +231,15 @@ impl Config {
     /// # Errors
     /// All that is wrong, at once.
     pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
+        Config::parse_warned(text, file).map(|(config, _)| config)
+    }
+
+    fn parse_warned(text: &str, file: &Path) -> Result<(Config, Vec<Warning>), ConfigErrors> {
         let mut given = Given::read(text, file, &KEYS);
         let config = Config::from_given(&mut given);
         checks::check(&config, &mut given);
-        given.finish(config)
+        let warnings = checks::replaced(&given);
+        given.finish((config, warnings))
     }
 
     /// The keys that differ in `new` and that only a restart can apply; the others hold from the reload on.

@@ -45,7 +45,7 @@
 //! - What decides is pure: [`judge`], [`model`], [`firewall::scope`], [`ami::frame`], [`ami::security`] take the time as
 //!   an argument and neither read nor write anything.
 //! - What strangers send takes bounded memory: a frame at most [`ami::frame::MAX_FRAME`], evidence
-//!   [`judge::evidence::MAX_SOURCES`] and [`judge::evidence::MAX_ITEMS`]. At most [`firewall::Firewall::capacity`] blocks
+//!   `limits.memory`. At most [`firewall::Firewall::capacity`] blocks
 //!   are in force but for those of one turn, and as many wait for the kernel to take them. The inbox, console sessions and
 //!   their lines, and what the log keeps apart are bounded too. What the administrator writes, the white list and the
 //!   dump, is held as it is.

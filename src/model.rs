@@ -6,6 +6,7 @@ pub mod allowlist;
 pub mod block;
 pub mod book;
 pub mod clock;
+pub mod memory;
 pub mod net;
 pub mod security;
 pub mod target;

@@ -7,6 +7,7 @@
 
 mod answer;
 mod enforce;
+mod explain;
 mod gate;
 mod pending;
 mod rhythm;
@@ -26,6 +27,7 @@ use crate::ami::Connection;
 use crate::config::Config;
 use crate::console::Console;
 use crate::console::request::Reply;
+use crate::console::request::WeatherKind;
 use crate::event::Event;
 use crate::firewall::scope::Scope;
 use crate::firewall::{Firewall, run};
@@ -81,6 +83,8 @@ pub struct Owner {
     covered: Scope,
     stats: Stats,
     repeats: Repeats,
+    /// The weather that the log has told of, and since when it lasts (monotonic).
+    weather: Vec<(WeatherKind, Duration)>,
     /// What protected addresses were told of: a forged flood of them drowns no error.
     spared: Repeats,
     /// How many blocks may be named one by one in the log.
@@ -186,7 +190,7 @@ impl Owner {
     fn consider(&mut self, verdict: Verdict, now: Now, plan: &mut Plan) {
         match verdict {
             Verdict::Pass => {}
-            Verdict::Block { source, reason, local, failures } => {
+            Verdict::Block { source, reason, seconds, local, failures } => {
                 if let Some(local) = local {
                     self.covered.learn(local);
                 }
@@ -195,7 +199,7 @@ impl Owner {
                     _ if failures >= MANY => Proof::Repeated,
                     _ => Proof::Claimed,
                 };
-                let block = Block { since: now.wall, end: now.wall + self.config.ban, reason, proof };
+                let block = Block { since: now.wall, end: now.wall + seconds, reason, proof };
                 match plan.block(&self.gate(), Asked::New, source, block) {
                     Ok(()) | Err(Denied::Covered(_)) => {}
                     Err(Denied::Protected(label)) => self.tell_spared(source, reason, &label, now),
@@ -239,6 +243,7 @@ impl Owner {
     fn renew_policy(&mut self) {
         self.policy = Policy {
             limits: self.config.limits.clone(),
+            lengths: self.config.lengths,
             protected: self.protection.allowlist().clone(),
             knows_own_ipv6: self.protection.knows_own_ipv6(),
         };
@@ -256,18 +261,16 @@ impl Owner {
         self.book.by_end()
     }
 
-    /// Sources that came near a block and were spared, each with what counted for and against it; for `replay`.
+    /// Sources that came near a block and were spared, each with what counted and why it did not block; for `replay`.
     pub fn spared(&self) -> Vec<String> {
         let now = self.clock.now();
-        let mut lines: Vec<String> = self
-            .evidence
-            .sources()
+        let free = self.evidence.sources().filter(|source| self.book.covering(source).is_none());
+        let mut lines: Vec<String> = free
             .flat_map(|source| {
                 let near = standing(&self.evidence, &self.policy, now, source).into_iter();
-                near.filter(|standing| standing.is_near()).map(move |standing| {
-                    let cause = if standing.limit > standing.strict_limit { ", because it has logged in" } else { "" };
-                    let Standing { what, count, limit, .. } = standing;
-                    format!("{} ({what} {count} of {limit}{cause})", Plain(*source))
+                near.filter(Standing::is_near).map(move |Standing { what, count, limit, strict_limit }| {
+                    let cause = if limit == strict_limit { "" } else { ", because accounts live there" };
+                    format!("{} ({what} {count} of {strict_limit}{cause})", Plain(*source))
                 })
             })
             .collect();

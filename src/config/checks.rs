@@ -2,7 +2,7 @@
 
 use super::given::Given;
 use super::keys::Key;
-use super::{Backend, Config, ScopeConfig, value};
+use super::{Config, ScopeConfig, Warning, value};
 use crate::model::target::Target;
 
 /// Taken from older files. It must name the same target as `iptables.rule`, which IPv6 follows.
@@ -11,10 +11,19 @@ pub(super) const RULE6: Key = Key::new("iptables.rule6", "DROP");
 /// Notes what contradicts itself, and what is missing.
 pub(super) fn check(config: &Config, given: &mut Given<'_>) {
     login(config, given);
-    longest_block(config, given);
     console(config, given);
     rules(config, given);
     files(config, given);
+}
+
+/// Keys of older files, each with the one that has taken its place.
+const REPLACED: [(&str, &str); 2] =
+    [("limits.trust_time", "limits.home_time"), ("limits.trusted", "limits.home_guesses")];
+
+/// Warns of keys that others have taken the place of.
+pub(super) fn replaced(given: &Given<'_>) -> Vec<Warning> {
+    let old = REPLACED.into_iter().filter_map(|(old, new)| Some((given.line(old)?, old, new)));
+    old.map(|(line, old, new)| Warning::Replaced { file: given.file().to_owned(), line, old, new }).collect()
 }
 
 fn login(config: &Config, given: &mut Given<'_>) {
@@ -24,14 +33,6 @@ fn login(config: &Config, given: &mut Given<'_>) {
                 if given.has(name) { "must not be empty" } else { "must be given, as in Asterisk's manager.conf" };
             given.wrong(name, missing.to_owned());
         }
-    }
-}
-
-fn longest_block(config: &Config, given: &mut Given<'_>) {
-    if config.firewall.backend == Backend::Ipset && config.ban > value::SET_TIMEOUT_MAX {
-        let name = if given.has("ipset.timeout") { "ipset.timeout" } else { "timer.ban" };
-        let what = format!("the kernel keeps an entry of a set for at most {} seconds", value::SET_TIMEOUT_MAX);
-        given.wrong(name, what);
     }
 }
 

@@ -14,13 +14,31 @@ pub enum Warning {
         /// Its permission bits.
         mode: u32,
     },
+    /// Another key has taken the place of this one, which is still read.
+    Replaced {
+        /// The configuration file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key that is given.
+        old: &'static str,
+        /// The key that has taken its place.
+        new: &'static str,
+    },
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Warning::WorldReadable { file, mode } = self;
-        let file = file.display();
-        write!(f, "{file}: holds a secret and everybody may read it (mode {mode:04o}); chmod o-rwx {file}")
+        match self {
+            Warning::WorldReadable { file, mode } => {
+                let file = file.display();
+                write!(f, "{file}: holds a secret and everybody may read it (mode {mode:04o}); chmod o-rwx {file}")
+            }
+            Warning::Replaced { file, line, old, new } => {
+                let file = file.display();
+                write!(f, "{file}:{line}: {old}: addresses are no longer trusted as a whole; {new} takes its place")
+            }
+        }
     }
 }
 

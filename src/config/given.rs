@@ -74,6 +74,16 @@ impl<'a> Given<'a> {
         self.values.contains_key(name)
     }
 
+    /// The line of a key, if it is given.
+    pub(super) fn line(&self, name: &str) -> Option<usize> {
+        self.values.get(name).map(|(line, _)| *line)
+    }
+
+    /// The file, as it is named in errors.
+    pub(super) fn file(&self) -> &Path {
+        self.file
+    }
+
     /// Whether the file has this section, be it empty.
     pub(super) fn has_section(&self, kind: &str) -> bool {
         self.sections.iter().any(|section| section.kind == kind)

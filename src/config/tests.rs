@@ -100,7 +100,7 @@ fn user_and_secret_alone_give_the_defaults() {
     assert_eq!(config.control.address, Ipv4Addr::LOCALHOST);
     assert_eq!((config.control.port, config.control.users.join(",")), (4451, "root".to_owned()));
     assert_eq!(config.control.password, None);
-    assert_eq!(config.ban, 86400);
+    assert_eq!(config.lengths.ban, 86400);
     assert_eq!(config.firewall.iptables_path, None);
     assert_eq!(config.firewall.ipset_path, None);
     assert_eq!(config.firewall.chain.as_str(), "sipban-udp");
@@ -122,13 +122,25 @@ fn user_and_secret_alone_give_the_defaults() {
         wrong_password: 3,
         acl: 1,
         ami: 1,
-        trusted: 20,
-        trust_time: 86400,
+        day_guesses: 6,
+        pressure: 5,
+        neighbours: 5,
+        home_time: 2_592_000,
+        hammer: 30,
+        home_guesses: 20,
+        strange: 8,
+        home_challenges: 3,
+        weather: 3,
+        weather_share: 20,
+        weather_time: 3600,
+        memory: 32 << 20,
         ipv6_prefix: 64,
         flood_count: 5,
         flood_interval: 10,
     };
     assert_eq!(config.limits, limits);
+    let lengths = Lengths { ban: 86_400, home: 600, growth: 4, longest: 2_592_000 };
+    assert_eq!(config.lengths, lengths);
 }
 
 #[test]
@@ -147,7 +159,7 @@ fn the_file_of_the_ipset_release_is_read_unchanged() {
     expected.ami.host = "pbx.example.com".to_owned();
     expected.ami.user = "ban".to_owned();
     expected.ami.pass = Secret("ge#t;out".to_owned());
-    expected.ban = 604_800;
+    expected.lengths.ban = 604_800;
     expected.dump = "/etc/other.dump".into();
     expected.firewall = FirewallConfig {
         iptables_path: Some("/sbin/".into()),
@@ -228,7 +240,7 @@ fn the_section_ipset_chooses_the_set_unless_told_otherwise() {
 #[test]
 fn one_setting_under_two_names_must_agree() {
     let same = "[timer]\nban = 60\n[ipset]\ntimeout = 60\n";
-    assert_eq!(parse(&format!("{MINIMAL}{same}")).unwrap().ban, 60);
+    assert_eq!(parse(&format!("{MINIMAL}{same}")).unwrap().lengths.ban, 60);
     assert_eq!(
         errors("[ipset]\ntimeout = 60\n[timer]\nban = 61\n"),
         "/etc/sipban.conf:5: ipset.timeout: differs from timer.ban, which sets the same thing; remove one"
@@ -237,12 +249,9 @@ fn one_setting_under_two_names_must_agree() {
 }
 
 #[test]
-fn a_set_keeps_a_block_only_as_long_as_the_kernel_can() {
-    let long = "[timer]\nban = 2147484\n";
-    assert_eq!(parse(&format!("{MINIMAL}{long}")).unwrap().ban, 2_147_484);
-    let error = errors(&format!("{long}[ipset]\n"));
-    assert!(error.starts_with("/etc/sipban.conf:5: timer.ban: the kernel keeps"), "{error}");
-    assert!(parse(&format!("{MINIMAL}[ipset]\ntimeout = 2147483\n")).is_ok());
+fn a_block_may_last_longer_than_the_kernel_counts() {
+    let config = parse(&format!("{MINIMAL}[ipset]\n[timer]\nban = 2147484\n")).unwrap();
+    assert_eq!(config.lengths.ban, 2_147_484);
 }
 
 #[test]
@@ -267,8 +276,8 @@ fn what_contradicts_itself_is_an_error() {
 
 #[test]
 fn a_limit_of_nought_is_never_reached() {
-    let config = parse(&format!("{MINIMAL}[flood]\ncount = 0\n[limits]\nacl = 0\ntrust_time = 0\n")).unwrap();
-    assert_eq!((config.limits.flood_count, config.limits.acl, config.limits.trust_time), (0, 0, 0));
+    let config = parse(&format!("{MINIMAL}[flood]\ncount = 0\n[limits]\nacl = 0\nhome_time = 0\n")).unwrap();
+    assert_eq!((config.limits.flood_count, config.limits.acl, config.limits.home_time), (0, 0, 0));
 }
 
 #[test]
@@ -300,7 +309,7 @@ fn a_reload_tells_what_waits_for_a_restart() {
     let (old, mut new) = (minimal(), minimal());
     new.limits.acl = 7;
     new.firewall.target = Target::Reject(Icmp::PortUnreachable);
-    new.ban = 5;
+    new.lengths.ban = 5;
     new.log_level = log::LevelFilter::Debug;
     assert_eq!(old.changes_needing_restart(&new), [""; 0]);
     new.ami.pass = Secret("other".to_owned());
@@ -412,4 +421,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn keys_of_trust_set_what_takes_their_place_and_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("conf");
+    std::fs::write(&path, format!("{MINIMAL}[limits]\ntrusted = 12\ntrust_time = 3600\n")).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let (config, warnings) = Config::load(&path).unwrap();
+    assert_eq!((config.limits.home_guesses, config.limits.home_time), (12, 3600));
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0].contains(":6: limits.trust_time: ") && warnings[0].contains("limits.home_time"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].contains(":5: limits.trusted: ") && warnings[1].contains("limits.home_guesses"),
+        "{warnings:?}"
+    );
 }

@@ -97,6 +97,11 @@ pub(super) fn seconds_or_none(text: &str) -> Result<u64, String> {
     number(0..=SECONDS_MAX)(text)
 }
 
+/// An amount of memory in MiB, as bytes.
+pub(super) fn mebibytes(text: &str) -> Result<usize, String> {
+    number::<usize>(1..=65_536)(text).map(|mebibytes| mebibytes << 20)
+}
+
 pub(super) fn limit(text: &str) -> Result<u32, String> {
     number(0..=1_000)(text)
 }

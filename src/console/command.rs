@@ -72,7 +72,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("wl", []) => Request::WhiteList,
         ("wl", [action, rest @ ..]) => white_list(action, rest)?,
         ("status", []) => Request::Status,
-        ("why", [address]) => Request::Why(single(address)?),
+        ("why", [word]) => why(word)?,
         ("top", []) => Request::Top,
         ("whois", [address]) => return Ok(Command::Whois { address: single(address)?, json }),
         (
@@ -101,6 +101,19 @@ fn white_list(action: &str, words: &[&str]) -> Result<Request, String> {
         ("add" | "del", []) => Err("ip address missing".to_owned()),
         _ => Err("write 'wl', 'wl add {entry}' or 'wl del {entry}'".to_owned()),
     }
+}
+
+/// An address, or else the name of an account. What is written like an address is none of an account.
+fn why(word: &str) -> Result<Request, String> {
+    let is_like_an_address = word.contains([':', '/']) || word.split('.').all(is_number) && word.contains('.');
+    if is_like_an_address {
+        return single(word).map(Request::Why);
+    }
+    Ok(Request::WhyAccount(word.to_owned()))
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn blockable(word: &str) -> Result<IpNet, String> {
@@ -187,6 +200,8 @@ mod tests {
         assert_eq!(request("wl del 192.0.2.9/24"), Request::WhiteListDel("192.0.2.9/24".to_owned()));
         assert_eq!(request("status"), Request::Status);
         assert_eq!(request("why 192.0.2.7"), Request::Why("192.0.2.7".parse().unwrap()));
+        assert_eq!(request("why 1000"), Request::WhyAccount("1000".to_owned()));
+        assert_eq!(request("why anna.b"), Request::WhyAccount("anna.b".to_owned()));
         assert_eq!(request("top"), Request::Top);
         assert_eq!(parse(""), Ok(Command::Nothing));
         assert_eq!(parse("help"), Ok(Command::Help));

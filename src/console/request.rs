@@ -1,5 +1,6 @@
 //! What a console session and the owner say to one another.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub enum Request {
     Status,
     /// All that is known of an address.
     Why(IpAddr),
+    /// All that is known of an account of this name.
+    WhyAccount(String),
     /// Who was blocked most often.
     Top,
 }
@@ -143,6 +146,8 @@ pub enum Reply {
     Status(Status),
     /// All that is known of an address.
     Why(Box<Why>),
+    /// All that is known of an account.
+    WhyAccount(WhyAccount),
     /// Who was blocked most often.
     Top(Top),
     /// It could not be done: what was tried, and why it failed.
@@ -178,6 +183,52 @@ pub struct Status {
     pub journal: String,
     /// Sources of which evidence is held now.
     pub sources: usize,
+    /// Addresses where accounts live.
+    pub homes: usize,
+    /// What is wrong with the PBX itself, as its phones show.
+    pub weather: Vec<Weather>,
+}
+
+/// Bad weather: many addresses where accounts live show the same at once, so the PBX is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Weather {
+    /// What they show.
+    pub kind: WeatherKind,
+    /// Since when.
+    pub since: UnixTime,
+    /// How many addresses where accounts live are affected.
+    pub affected: usize,
+    /// Of how many that were heard in the last minute.
+    pub heard: usize,
+    /// Whether others are spared because of it; not when it lasts longer than `limits.weather_time`.
+    pub spares: bool,
+}
+
+/// What the weather is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeatherKind {
+    /// The PBX refuses accounts where they live.
+    Refusing,
+    /// Its challenges are not answered from where accounts live.
+    Silent,
+}
+
+impl WeatherKind {
+    /// What the log and the console say of the PBX.
+    pub fn text(self) -> &'static str {
+        match self {
+            WeatherKind::Refusing => "refuses its own phones",
+            WeatherKind::Silent => "is not answered by its own phones",
+        }
+    }
+}
+
+impl fmt::Display for Weather {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Weather { kind, affected, heard, .. } = self;
+        write!(f, "{}: {affected} of {heard} addresses where accounts live", kind.text())
+    }
 }
 
 /// The AMI connection in `status`.
@@ -200,18 +251,72 @@ pub struct Why {
     pub source: IpNet,
     /// Why it is never blocked, if so.
     pub protected: Option<String>,
-    /// Moment of its last login with a password, if that makes it trusted now.
-    pub trusted: Option<UnixTime>,
+    /// The accounts that live there.
+    pub homes: Vec<Tenant>,
     /// Evidence held against it now.
     pub evidence: Vec<Counted>,
+    /// How the account stands that it named last.
+    pub account: Option<Pressure>,
+    /// How its neighbours stand.
+    pub neighbours: Neighbours,
+    /// What is wrong with the PBX itself, as its phones show.
+    pub weather: Vec<Weather>,
     /// The block that covers it.
     pub block: Option<BlockLine>,
     /// When that block began.
     pub blocked_since: Option<UnixTime>,
     /// Packets that block has dropped, where the kernel counts them.
     pub packets: Option<u64>,
-    /// How often it was blocked since start.
+    /// How often it was blocked, as far as is remembered.
     pub times_blocked: u64,
+    /// Seconds that its next block lasts.
+    pub next_block: u64,
+}
+
+/// An account that lives at an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tenant {
+    /// Its name, escaped; empty if a journal of SIPban 2.0 did not tell.
+    pub account: String,
+    /// Its last login there with a password.
+    pub last_login: UnixTime,
+}
+
+/// How many addresses fail for an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pressure {
+    /// Its name, escaped.
+    pub account: String,
+    /// Addresses where it does not live and that failed for it within a day.
+    pub addresses: u32,
+    /// `limits.pressure`.
+    pub limit: u32,
+    /// Whether a first failure for it blocks an address where nobody lives.
+    pub under_attack: bool,
+}
+
+/// How many addresses of a neighbourhood fail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Neighbours {
+    /// The /24 or /48.
+    pub net: IpNet,
+    /// Addresses in it, where nobody lives, that failed within a day.
+    pub addresses: u32,
+    /// `limits.neighbours`.
+    pub limit: u32,
+}
+
+/// The answer to `why` with the name of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WhyAccount {
+    /// Its name, escaped.
+    pub account: String,
+    /// Where it lives, and its last login there with a password.
+    pub homes: Vec<(IpNet, UnixTime)>,
+    /// How many addresses fail for it.
+    pub pressure: Pressure,
+    /// Which ones, the latest last; a bounded number of them.
+    pub failed: Vec<IpNet>,
 }
 
 /// One kind of evidence in `why`.
@@ -234,4 +339,6 @@ pub struct Top {
     pub addresses: Vec<(IpNet, u64)>,
     /// Reasons and how many blocks each made since start, most first.
     pub reasons: Vec<(Reason, u64)>,
+    /// Accounts, escaped, and how often somebody failed for each since start, most often first.
+    pub accounts: Vec<(String, u64)>,
 }

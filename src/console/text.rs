@@ -2,10 +2,11 @@
 //!
 //! PURE: no clock, no I/O. INVARIANT: every line has passed [`printable`].
 
-use ipnet::IpNet;
+mod why;
+
 use serde_json::Value;
 
-use crate::console::request::{Reply, Status, Top, Why};
+use crate::console::request::{Reply, Status, Top};
 use crate::console::whois;
 use crate::model::block::BlockLine;
 use crate::model::clock::UnixTime;
@@ -60,6 +61,7 @@ pub fn help(chain: &str) -> Page {
         "wl del {entry}       => take it out of the white list",
         "status               => show how the program is doing",
         "why {ip address}     => show what is known of an ip address",
+        "why {account}        => show where an account lives and who failed for it",
         "top                  => show who was blocked most often",
         "whois {ip address}   => show the WHOIS info of an ip address",
         "{command} --json     => answer with one line of JSON",
@@ -117,7 +119,8 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
         Reply::WhiteListRemoved(entry) => Page::done(format!("{entry} removed from the white list")),
         Reply::WhiteListLacks(entry) => Page::failed(format!("{entry} is not in the white list")),
         Reply::Status(found) => Page::list(status(found, local_time)),
-        Reply::Why(known) => Page::list(why(known, local_time)),
+        Reply::Why(known) => Page::list(why::address(known, local_time)),
+        Reply::WhyAccount(known) => Page::list(why::account(known, local_time)),
         Reply::Top(most) => Page::list(top(most)),
         Reply::Failed(text) => Page::failed(text),
     }
@@ -126,8 +129,15 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
 /// The answer as one line of JSON: what is listed stands for itself, everything else under its name, such as
 /// `{"already_blocked":{"net":"192.0.2.7/32","by":"192.0.2.0/24"}}`. Times are Unix times.
 pub fn json(reply: &Reply, local_time: LocalTime) -> Page {
-    let is_list =
-        matches!(reply, Reply::Blocks(_) | Reply::WhiteList { .. } | Reply::Status(_) | Reply::Why(_) | Reply::Top(_));
+    let is_list = matches!(
+        reply,
+        Reply::Blocks(_)
+            | Reply::WhiteList { .. }
+            | Reply::Status(_)
+            | Reply::Why(_)
+            | Reply::WhyAccount(_)
+            | Reply::Top(_)
+    );
     match serde_json::to_value(reply) {
         Ok(value) if is_list => Page { ok: true, lines: vec![json_text(&content(value))] },
         Ok(value) => Page { ok: page(reply, local_time).ok, lines: vec![json_text(&value)] },
@@ -190,44 +200,16 @@ fn status(status: &Status, local_time: LocalTime) -> Vec<String> {
     sheet.row("Last event", status.last_event.map_or("none yet".to_owned(), at));
     sheet.row("Events", format!("{}, {} damaged or tampered with", status.events, status.tampered));
     sheet.row("Blocks", format!("{} in force, {} made since start", status.blocks, status.blocks_made));
+    let weather = status.weather.iter().map(|weather| format!("{weather}, since {}", at(weather.since)));
+    let weather: Vec<String> = weather.collect();
+    sheet.row("PBX", if weather.is_empty() { "at peace with its phones".to_owned() } else { weather.join("; ") });
     sheet.row("Evidence", format!("against {}", counted(status.sources as u64, "source")));
+    sheet.row("Homes", format!("accounts live at {} addresses", status.homes));
     sheet.row("Firewall", &status.backend);
     sheet.row("Scope", &status.scope);
     sheet.row("Last repair", repair.map_or("none".to_owned(), |(time, text)| format!("{} {text}", at(*time))));
     sheet.row("Journal", &status.journal);
     sheet.lines
-}
-
-fn why(why: &Why, local_time: LocalTime) -> Vec<String> {
-    let at = |time: UnixTime| stamp(time, local_time);
-    let alone = IpNet::from(why.address) == why.source;
-    let mut sheet = Sheet::titled(if alone {
-        why.address.to_string()
-    } else {
-        format!("{}, counted together with all of {}", why.address, why.source)
-    });
-    sheet.row("Protected", why.protected.as_deref().unwrap_or("no"));
-    sheet.row("Trusted", why.trusted.map_or("no".to_owned(), |time| format!("since its login at {}", at(time))));
-    if why.evidence.is_empty() {
-        sheet.row("Evidence", "none");
-    }
-    for (nth, kind) in why.evidence.iter().enumerate() {
-        let account = if kind.account.is_empty() { String::new() } else { format!(", last for {}", kind.account) };
-        let label = if nth == 0 { "Evidence" } else { "" };
-        sheet.row(label, format!("{} {} of {}{account}", kind.what, kind.count, kind.limit));
-    }
-    sheet.row("Blocked", why.block.as_ref().map_or("no".to_owned(), |block| blocked(why, block, local_time)));
-    if let Some(packets) = why.packets {
-        sheet.row("Dropped", counted(packets, "packet"));
-    }
-    sheet.row("History", format!("blocked {} since start", counted(why.times_blocked, "time")));
-    sheet.lines
-}
-
-fn blocked(why: &Why, block: &BlockLine, local_time: LocalTime) -> String {
-    let by = if block.net == IpNet::from(why.address) { String::new() } else { format!("by {} ", Plain(block.net)) };
-    let since = why.blocked_since.map_or(String::new(), |time| format!("since {} ", stamp(time, local_time)));
-    format!("{by}{since}until {} ({})", stamp(block.end, local_time), block.reason)
 }
 
 fn top(top: &Top) -> Vec<String> {
@@ -237,6 +219,9 @@ fn top(top: &Top) -> Vec<String> {
     lines.push(String::new());
     lines.push(row("Reason".to_owned(), "Blocks".to_owned()));
     lines.extend(top.reasons.iter().map(|(reason, count)| row(reason.to_string(), count.to_string())));
+    lines.push(String::new());
+    lines.push(row("Account".to_owned(), "Failures".to_owned()));
+    lines.extend(top.accounts.iter().map(|(account, count)| row(account.clone(), count.to_string())));
     lines
 }
 
@@ -297,8 +282,9 @@ fn split(text: &[char]) -> (&[char], &[char]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::request::{AmiStatus, Counted};
+    use crate::console::request::{AmiStatus, Counted, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why};
     use crate::model::block::Reason;
+    use ipnet::IpNet;
 
     fn local_time(time: UnixTime) -> String {
         format!("2019-06-13 12:01:{:02}", time.0 % 60)
@@ -337,7 +323,13 @@ mod tests {
             )),
             journal: "/var/lib/sipban/bans, writable".to_owned(),
             sources: 1,
+            homes: 12,
+            weather: vec![weather()],
         }
+    }
+
+    fn weather() -> Weather {
+        Weather { kind: WeatherKind::Refusing, since: UnixTime(9), affected: 14, heard: 60, spares: true }
     }
 
     fn some_why() -> Why {
@@ -345,15 +337,22 @@ mod tests {
             address: "2001:db8::7".parse().unwrap(),
             source: net("2001:db8::/64"),
             protected: None,
-            trusted: Some(UnixTime(1)),
+            homes: vec![
+                Tenant { account: "1000".to_owned(), last_login: UnixTime(1) },
+                Tenant { account: String::new(), last_login: UnixTime(2) },
+            ],
+            account: Some(Pressure { account: "100".to_owned(), addresses: 7, limit: 5, under_attack: true }),
+            neighbours: Neighbours { net: net("2001:db8::/48"), addresses: 2, limit: 5 },
+            weather: vec![weather()],
             evidence: vec![
                 Counted { what: "unknown_account".to_owned(), count: 1, limit: 20, account: "100\u{1b}[2J".to_owned() },
-                Counted { what: "wrong_password".to_owned(), count: 2, limit: 20, account: String::new() },
+                Counted { what: "wrong_password".to_owned(), count: 2, limit: 0, account: String::new() },
             ],
             block: Some(line("2001:db8::/64", 55, Reason::InvalidAccount)),
             blocked_since: Some(UnixTime(50)),
             packets: Some(1),
             times_blocked: 2,
+            next_block: 2400,
         }
     }
 
@@ -441,7 +440,10 @@ mod tests {
                 "Last event   none yet",
                 "Events       12345, 3 damaged or tampered with",
                 "Blocks       12 in force, 345 made since start",
+                "PBX          refuses its own phones: 14 of 60 addresses where accounts live,",
+                "             since [2019-06-13 12:01:09]",
                 "Evidence     against 1 source",
+                "Homes        accounts live at 12 addresses",
                 "Firewall     iptables 1.8.9 (nf_tables)",
                 "Scope        udp 5060-5061,udp 5060-5061,udp 5060-5061,udp 5060-5061,udp",
                 "             5060-5061,udp 5060-5061,udp 5060-5061,udp 5060-5061, tcp 5060-5061",
@@ -460,20 +462,31 @@ mod tests {
             &[
                 "2001:db8::7, counted together with all of 2001:db8::/64",
                 "Protected    no",
-                "Trusted      since its login at [2019-06-13 12:01:01]",
+                "Lives here   1000 (last login [2019-06-13 12:01:01]), an account (last login",
+                "             [2019-06-13 12:01:02])",
                 "Evidence     unknown_account 1 of 20, last for 100\\u{1b}[2J",
-                "             wrong_password 2 of 20",
+                "             wrong_password 2 does not block here",
+                "Account      100: 7 addresses where it does not live failed for it in a day, of",
+                "             5: under attack, the first failure blocks where nobody lives",
+                "Neighbours   2 of 2001:db8::/48 failed in a day, of 5",
+                "PBX          refuses its own phones: 14 of 60 addresses where accounts live,",
+                "             since [2019-06-13 12:01:09], so patience is long",
                 "Blocked      by 2001:db8::/64 since [2019-06-13 12:01:50] until [2019-06-13",
                 "             12:01:55] (Invalid Account)",
+                "Next block   lasts 00:40:00",
                 "Dropped      1 packet",
-                "History      blocked 2 times since start",
+                "History      blocked 2 times",
             ],
         );
     }
 
     #[test]
     fn top_is_aligned() {
-        let top = Top { addresses: vec![(net("192.0.2.7/32"), 12)], reasons: vec![(Reason::InvalidAccount, 9)] };
+        let top = Top {
+            addresses: vec![(net("192.0.2.7/32"), 12)],
+            reasons: vec![(Reason::InvalidAccount, 9)],
+            accounts: vec![("1000".to_owned(), 3)],
+        };
         assert_page(
             Reply::Top(top),
             true,
@@ -483,6 +496,9 @@ mod tests {
                 "",
                 "Reason                                        Blocks",
                 "Invalid Account                                    9",
+                "",
+                "Account                                     Failures",
+                "1000                                               3",
             ],
         );
     }

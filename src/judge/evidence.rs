@@ -1,114 +1,82 @@
-//! What is known of each source: failures, open challenges, trust.
+//! All that the judge remembers, in bounded memory.
+//!
+//! `limits.memory` is shared out between the homes, which may take three quarters of it, and all the rest, which may
+//! take what the homes leave. Nothing is reserved: a small PBX takes little.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Charge, Policy};
-use crate::model::clock::{Now, UnixTime};
+use super::account::Account;
+use super::crowds::{self, Crowds};
+use super::homes::{Homes, PAIR};
+use super::offenders::{OFFENDER, Offenders};
+use super::record::Record;
+use super::source::neighbourhood;
+use super::weather::{Front, MINUTE, RECENT, SIGNS, Weather};
+use super::{GRACE, Policy, patience, room};
+use crate::config::Limits;
+use crate::model::clock::Now;
+use crate::model::memory::Memory;
 use crate::model::net::is_global_ipv6;
-use crate::model::security::{Acl, Endpoint, Kind, SecurityEvent, Service};
 
-/// Most sources of which evidence is held.
-pub const MAX_SOURCES: usize = 16_384;
-
-/// Most failures and open challenges held, of all sources together.
-pub const MAX_ITEMS: usize = 65_536;
-
-/// Most addresses whose login is remembered.
-pub const MAX_TRUSTED: usize = 16_384;
-
-/// Seconds between two logins of an address of which the second is not worth remembering beyond this process.
-const TRUST_GRAIN: u64 = 3600;
+/// Bytes that a source takes with its place in the table, and a piece of evidence against it.
+const SOURCE: usize = 288;
+const ITEM: usize = 24;
 
 /// Most addresses of this machine learned from events.
 const MAX_OWN: usize = 64;
 
-/// Evidence against all sources, and trust in some.
+/// What is known of all sources.
 #[derive(Debug, Default)]
 pub struct Evidence {
+    pub(super) homes: Homes,
+    pub(super) offenders: Offenders,
+    /// Sources that failed for an account that does not live there.
+    pub(super) pressure: Crowds<Account>,
+    /// Sources of one neighbourhood that failed.
+    pub(super) neighbours: Crowds<IpNet>,
+    pub(super) weather: Weather,
+    /// Failures that counted for nothing because of the weather.
+    pub(super) spared: u64,
     records: HashMap<IpNet, Record>,
+    /// At least as many pieces as the records hold.
     items: usize,
-    /// Addresses and when each last logged in with a password.
-    trusted: BTreeMap<IpAddr, Login>,
-    /// Those of them that are new, or worth telling again, since they were last asked for.
-    newly_trusted: Vec<(IpAddr, UnixTime)>,
     /// Addresses Asterisk was reached under: those of its machine, also when that is not ours.
     own: BTreeSet<IpAddr>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Login {
-    last: UnixTime,
-    /// The last one that was told for remembering beyond this process.
-    told: UnixTime,
-}
-
-/// What is held against one source.
-#[derive(Debug, Default)]
-pub struct Record {
-    seen: Duration,
-    failures: Vec<Failure>,
-    challenges: Vec<Challenge>,
-    authenticated: Option<Duration>,
-    /// Session of a request that was counted already and of which a second event may come.
-    twin: Option<u64>,
-    /// Account named last.
-    account: Box<[u8]>,
-    /// Our side of the last challenge.
-    local: Option<Endpoint>,
-}
-
-/// One failure.
-#[derive(Clone, Copy, Debug)]
-pub struct Failure {
-    at: Duration,
-    charge: Charge,
-    account: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Challenge {
-    at: Duration,
-    session: u64,
-    account: u64,
-}
-
 impl Evidence {
-    /// Takes over what an earlier process knew: addresses and when each last logged in.
-    pub fn restore_trust(&mut self, trusted: impl IntoIterator<Item = (IpAddr, UnixTime)>) {
-        for (address, at) in trusted {
-            self.trust(address, at);
-        }
-        self.newly_trusted.clear();
-    }
-
-    /// Logins to be remembered beyond this process, each once.
-    pub fn take_newly_trusted(&mut self) -> Vec<(IpAddr, UnixTime)> {
-        std::mem::take(&mut self.newly_trusted)
-    }
-
-    /// The wall clock was set: moves what is counted by it `seconds` into the future or the past.
-    pub fn shift(&mut self, seconds: i64) {
-        for login in self.trusted.values_mut() {
-            for at in [&mut login.last, &mut login.told] {
-                at.0 = at.0.saturating_add_signed(seconds);
+    /// Takes over what an earlier process knew.
+    pub fn restore(&mut self, memories: impl IntoIterator<Item = Memory>) {
+        for memory in memories {
+            match memory {
+                Memory::Home(home) => self.homes.restore([home]),
+                Memory::Offence(source, offence) => self.offenders.restore([(source, offence)]),
             }
         }
     }
 
-    /// Addresses and when each last logged in with a password.
-    pub fn trusted(&self) -> impl Iterator<Item = (IpAddr, UnixTime)> + '_ {
-        self.trusted.iter().map(|(address, login)| (*address, login.last))
+    /// What is new and to be remembered beyond this process, each once.
+    pub fn take_news(&mut self) -> Vec<Memory> {
+        let homes = self.homes.take_news().into_iter().map(Memory::Home);
+        homes
+            .chain(self.offenders.take_news().into_iter().map(|(net, offence)| Memory::Offence(net, offence)))
+            .collect()
     }
 
-    /// When this address last logged in with a password, if that still counts.
-    pub fn trusted_since(&self, policy: &Policy, address: IpAddr, now: UnixTime) -> Option<UnixTime> {
-        self.trusted.get(&address).map(|login| login.last).filter(|at| now.since(*at) < policy.limits.trust_time)
+    /// All that is to be remembered beyond this process.
+    pub fn memories(&self) -> impl Iterator<Item = Memory> + '_ {
+        let offences = self.offenders.all().map(|(source, offence)| Memory::Offence(source, offence));
+        self.homes.all().map(Memory::Home).chain(offences)
+    }
+
+    /// The wall clock was set: moves what is counted by it `seconds` into the future or the past.
+    pub fn shift(&mut self, seconds: i64) {
+        self.homes.shift(seconds);
+        self.offenders.shift(seconds);
     }
 
     /// Whether this address must never be blocked.
@@ -126,6 +94,11 @@ impl Evidence {
         self.records.is_empty()
     }
 
+    /// Number of addresses where accounts live, and of pairs of an address and an account.
+    pub fn homes(&self) -> (usize, usize) {
+        (self.homes.places(), self.homes.len())
+    }
+
     /// All sources of which evidence is held.
     pub fn sources(&self) -> impl Iterator<Item = &IpNet> {
         self.records.keys()
@@ -133,63 +106,59 @@ impl Evidence {
 
     /// The account that this source named last, as sent.
     pub fn last_account(&self, source: &IpNet) -> &[u8] {
-        self.records.get(source).map_or(b"", |record| &record.account)
+        self.records.get(source).map_or(b"", Record::last_account)
     }
 
-    /// Drops all evidence against a source: it is blocked now, or the administrator freed it.
+    /// Whether the PBX refuses its own phones now.
+    pub fn refusing(&self) -> Option<Front> {
+        self.weather.refusing()
+    }
+
+    /// How many failures counted for nothing because of it since last asked.
+    pub fn take_spared(&mut self) -> u64 {
+        std::mem::take(&mut self.spared)
+    }
+
+    /// Whether its phones leave it unanswered now.
+    pub fn silent(&self) -> Option<Front> {
+        self.weather.silent()
+    }
+
+    /// Drops all evidence against a source and what it was blocked for: the administrator freed it.
     pub fn forget(&mut self, source: &IpNet) {
+        self.offenders.forget(source);
         if let Some(record) = self.records.remove(source) {
             self.items -= record.items().min(self.items);
         }
     }
 
-    /// Drops evidence too old to count, and trust too old to matter.
+    /// Drops what is too old to count.
     pub fn expire(&mut self, policy: &Policy, now: Now) {
-        let keep = Duration::from_secs(policy.limits.window.max(policy.limits.flood_interval)) + super::GRACE;
-        self.records.retain(|_, record| record.seen + keep > now.monotonic);
-        self.trusted.retain(|_, login| now.wall.since(login.last) < policy.limits.trust_time);
+        self.records.retain(|_, record| record.expire(patience(policy), now.monotonic));
+        self.homes.expire(policy.limits.home_time, now.wall);
+        self.offenders.expire(policy.lengths.longest, now.wall);
+        self.pressure.expire(now.monotonic);
+        self.neighbours.expire(now.monotonic);
         self.recount();
     }
 
-    pub(super) fn trust(&mut self, address: IpAddr, at: UnixTime) {
-        // A phone logs in every few minutes; to the next process its last login is known to within an hour.
-        if let Some(login) = self.trusted.get_mut(&address) {
-            login.last = login.last.max(at);
-            if at.since(login.told) < TRUST_GRAIN {
-                return;
-            }
-            login.told = at;
-        } else {
-            self.trusted.insert(address, Login { last: at, told: at });
+    /// Looks at the weather. What was counted in bad weather is dropped when it has passed.
+    pub(super) fn look_at_weather(&mut self, policy: &Policy, now: Duration) {
+        let (limits, patience) = (&policy.limits, patience(policy));
+        let Evidence { homes, records, weather, .. } = self;
+        let is_silent =
+            |(place, record): &(&IpNet, &Record)| record.overdue(GRACE, patience, now) > 0 && homes.tenants(place) > 0;
+        let passed =
+            weather.look(limits, now, homes.places(), || records.iter().filter(is_silent).map(|(place, _)| *place));
+        if passed.silence.is_some() {
+            self.records.values_mut().for_each(|record| record.drop_challenges(GRACE, now));
         }
-        self.newly_trusted.push((address, at));
-        if self.trusted.len() > MAX_TRUSTED {
-            let mut times: Vec<UnixTime> = self.trusted.values().map(|login| login.last).collect();
-            let mut to_drop = MAX_TRUSTED / 8;
-            let (_, oldest_kept, _) = times.select_nth_unstable(to_drop);
-            let oldest_kept = *oldest_kept;
-            self.trusted.retain(|_, login| {
-                let keep = to_drop == 0 || login.last > oldest_kept;
-                to_drop -= usize::from(!keep);
-                keep
-            });
+        if let Some(start) = passed.refusals {
+            let start = start.saturating_sub(MINUTE);
+            self.records.values_mut().for_each(|record| record.forget_since(start));
+            self.pressure.forget_since(start, limits.pressure);
+            self.neighbours.forget_since(start, limits.neighbours);
         }
-    }
-
-    pub(super) fn trusts(&self, policy: &Policy, address: IpAddr, now: UnixTime) -> bool {
-        self.trusted_since(policy, address, now).is_some()
-    }
-
-    pub(super) fn trusts_within(&self, policy: &Policy, net: &IpNet, now: UnixTime) -> bool {
-        self.trusted_in(net).any(|(_, login)| now.since(login.last) < policy.limits.trust_time)
-    }
-
-    pub(super) fn has_trusted_within(&self, net: &IpNet) -> bool {
-        self.trusted_in(net).next().is_some()
-    }
-
-    fn trusted_in(&self, net: &IpNet) -> impl Iterator<Item = (&IpAddr, &Login)> {
-        self.trusted.range(net.network()..=net.broadcast())
     }
 
     /// Only Asterisk writes LocalAddress. A bind address such as `0.0.0.0` names nobody.
@@ -215,11 +184,12 @@ impl Evidence {
         self.records.get_mut(source)
     }
 
-    pub(super) fn record(&mut self, source: IpNet, now: Now) -> &mut Record {
-        self.bound(now);
+    /// The record of a source, for one more piece of evidence.
+    pub(super) fn record(&mut self, source: IpNet, limits: &Limits, now: Duration) -> &mut Record {
+        self.bound(limits, now);
         let record = self.records.entry(source).or_default();
-        record.seen = now.monotonic;
-        self.items += 1;
+        record.seen = now;
+        self.items += 4;
         record
     }
 
@@ -228,26 +198,71 @@ impl Evidence {
         self.records.iter().filter(move |(_, record)| record.open() > count).map(|(source, _)| *source)
     }
 
-    /// Keeps room for one more of each: when too much is held, the quarter of the sources that has least evidence, and
+    /// Somebody logged in: his address is no attacker, nor are the accounts attacked that it failed for.
+    pub(super) fn clear(&mut self, source: &IpNet, failed: &[Account], limits: &Limits) {
+        for account in failed {
+            self.pressure.leave(*account, source, limits.pressure);
+        }
+        self.neighbours.leave(neighbourhood(source), source, limits.neighbours);
+    }
+
+    /// A failure that others are warned by: of one neighbourhood, and those who fail for the same account, if it exists.
+    pub(super) fn join_crowds(&mut self, source: IpNet, account: Option<Account>, limits: &Limits, now: Duration) {
+        let most = self.free(limits) / 8;
+        self.pressure.bound(most / crowds::bytes(limits.pressure));
+        self.neighbours.bound(most / crowds::bytes(limits.neighbours));
+        if let Some(account) = account {
+            self.pressure.join(account, source, limits.pressure, now);
+        }
+        if self.homes.tenants(&source) == 0 {
+            self.neighbours.join(neighbourhood(&source), source, limits.neighbours, now);
+        }
+    }
+
+    /// A source is blocked; returns for how many seconds.
+    pub(super) fn block(&mut self, source: IpNet, policy: &Policy, now: Now) -> u64 {
+        self.offenders.bound(self.free(&policy.limits) / 8 / OFFENDER);
+        let home = self.homes.tenants(&source) > 0;
+        if let Some(record) = self.records.get_mut(&source) {
+            record.settle();
+        }
+        self.offenders.block(source, home, &policy.lengths, now.wall)
+    }
+
+    /// An account logged in with a password.
+    pub(super) fn settle(&mut self, place: IpNet, name: &[u8], limits: &Limits, now: Now) {
+        self.homes.login(place, name, now.wall, limits.home_time);
+        self.homes.bound(limits.memory / 4 * 3 / PAIR);
+        self.weather.admit(place, Account::of(name), now.monotonic);
+    }
+
+    /// An account was refused where it lives.
+    pub(super) fn refuse(&mut self, place: IpNet, account: Account, now: Now) {
+        let last = self.homes.last_login(&place, account);
+        let is_sudden = last.is_some_and(|at| now.wall.since(at) < RECENT);
+        self.weather.refuse(place, account, is_sudden, now.monotonic);
+    }
+
+    /// Bytes for all but the homes.
+    fn free(&self, limits: &Limits) -> usize {
+        let homes = self.homes.len() * PAIR + self.weather.len() * SIGNS;
+        limits.memory.saturating_sub(homes).max(limits.memory / 4)
+    }
+
+    /// Keeps room for one more piece: when too much is held, the quarter of the sources that has least evidence, and
     /// of equal ones the oldest, is dropped.
-    fn bound(&mut self, now: Now) {
-        if self.records.len() < MAX_SOURCES && self.items < MAX_ITEMS {
+    fn bound(&mut self, limits: &Limits, now: Duration) {
+        let most = self.free(limits) / 8 * 5;
+        if self.records.len() * SOURCE + self.items * ITEM < most {
             return;
         }
         self.recount();
-        if self.records.len() < MAX_SOURCES && self.items < MAX_ITEMS {
+        if self.records.len() * SOURCE + self.items * ITEM < most / 4 * 3 {
             return;
         }
-        let rank = |record: &Record| (record.items(), u64::MAX - (now.monotonic - record.seen).as_millis() as u64);
-        let mut ranks: Vec<_> = self.records.values().map(rank).collect();
-        let quarter = ranks.len() / 4;
-        let (_, least_kept, _) = ranks.select_nth_unstable(quarter);
-        let least_kept = *least_kept;
-        let mut to_drop = quarter.max(1);
-        self.records.retain(|_, record| {
-            let keep = to_drop == 0 || rank(record) > least_kept;
-            to_drop -= usize::from(!keep);
-            keep
+        let sources = self.records.len();
+        room(&mut self.records, sources, |record| {
+            (record.items(), u64::MAX - now.saturating_sub(record.seen).as_millis() as u64)
         });
         self.recount();
     }
@@ -256,98 +271,4 @@ impl Evidence {
     fn recount(&mut self) {
         self.items = self.records.values().map(Record::items).sum();
     }
-}
-
-impl Failure {
-    pub(super) fn new(charge: Charge, event: &SecurityEvent, now: Now) -> Failure {
-        Failure { at: now.monotonic, charge, account: hash(&event.account) }
-    }
-}
-
-impl Record {
-    pub(super) fn fail(&mut self, failure: Failure, event: &SecurityEvent, window: Duration, now: Now) {
-        self.failures.retain(|old| old.at + window > now.monotonic);
-        self.failures.push(failure);
-        self.account.clone_from(&event.account);
-    }
-
-    /// How many failures of this kind lie within `window`.
-    pub(super) fn count(&self, charge: Charge, window: Duration, now: Now) -> u32 {
-        let counts = |failure: &&Failure| failure.charge == charge && failure.at + window > now.monotonic;
-        self.failures.iter().filter(counts).count() as u32
-    }
-
-    /// A login clears the failures of the same account.
-    pub(super) fn forgive(&mut self, event: &SecurityEvent, now: Now) {
-        let account = hash(&event.account);
-        self.failures.retain(|failure| failure.account != account);
-        self.authenticated = Some(now.monotonic);
-    }
-
-    pub(super) fn has_authenticated_within(&self, time: Duration, now: Now) -> bool {
-        self.authenticated.is_some_and(|at| at + time > now.monotonic)
-    }
-
-    /// Of one request for an unknown account PJSIP tells twice: what it was refused for, then what it was answered.
-    /// The second has the same Call-ID and the account `<unknown>`.
-    pub(super) fn expect_twin(&mut self, event: &SecurityEvent) {
-        let first = matches!(event.kind, Kind::InvalidAccountId | Kind::FailedAcl(Acl::Access));
-        self.twin = (first && event.service == Service::Pjsip).then_some(event.session);
-    }
-
-    /// Whether this is the second event of a request that was counted already.
-    pub(super) fn is_twin(&mut self, event: &SecurityEvent) -> bool {
-        event.is_unidentified() && self.twin.take_if(|session| *session == event.session).is_some()
-    }
-
-    /// Where its challenges were sent from.
-    pub(super) fn local(&self) -> Option<Endpoint> {
-        self.local
-    }
-
-    pub(super) fn challenged(&mut self, event: &SecurityEvent, now: Now) {
-        self.local = Some(event.local);
-        self.challenges.push(Challenge { at: now.monotonic, session: event.session, account: hash(&event.account) });
-    }
-
-    /// A login answers the challenges of its session and account; where neither fits (chan_sip names an account in
-    /// several ways), the oldest.
-    pub(super) fn answered(&mut self, event: &SecurityEvent) {
-        let (before, account) = (self.challenges.len(), hash(&event.account));
-        self.challenges.retain(|open| open.session != event.session && open.account != account);
-        if self.challenges.len() == before && before > 0 {
-            self.challenges.remove(0);
-        }
-    }
-
-    /// A wrong answer is an answer: it counts as a failure, not as silence.
-    pub(super) fn answered_wrongly(&mut self, event: &SecurityEvent) {
-        if let Some(at) = self.challenges.iter().position(|open| open.session == event.session) {
-            self.challenges.remove(at);
-        }
-    }
-
-    /// Open challenges whose age is between `from` and `to`.
-    pub(super) fn open_challenges(&self, from: Duration, to: Duration, now: Now) -> u32 {
-        let counts = |open: &&Challenge| open.at + from <= now.monotonic && open.at + to > now.monotonic;
-        self.challenges.iter().filter(counts).count() as u32
-    }
-
-    pub(super) fn open(&self) -> u32 {
-        self.challenges.len() as u32
-    }
-
-    pub(super) fn drop_challenges_before(&mut self, age: Duration, now: Now) {
-        self.challenges.retain(|open| open.at + age > now.monotonic);
-    }
-
-    fn items(&self) -> usize {
-        self.failures.len() + self.challenges.len()
-    }
-}
-
-/// Accounts are compared, not kept: an attacker cannot make two of them equal, as the key is new in each process.
-fn hash(account: &[u8]) -> u64 {
-    static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    HASHER.hash_one(account)
 }

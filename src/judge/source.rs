@@ -23,6 +23,12 @@ pub(super) fn of(evidence: &Evidence, policy: &Policy, address: IpAddr) -> IpNet
         return alone;
     }
     let knows_own = policy.knows_own_ipv6 || evidence.knows_own_ipv6();
-    let shared = policy.protected.meets(&around) || evidence.own_meets(&around) || evidence.has_trusted_within(&around);
+    let shared = policy.protected.meets(&around) || evidence.own_meets(&around);
     if shared || !knows_own { alone } else { around }
+}
+
+/// The network of the neighbours: a /24, for IPv6 a /48, what a provider gives one customer.
+pub(super) fn neighbourhood(source: &IpNet) -> IpNet {
+    let length = if source.addr().is_ipv4() { 24 } else { 48 };
+    IpNet::new(source.addr(), length.min(source.prefix_len())).unwrap_or(*source).trunc()
 }

@@ -80,6 +80,20 @@ pub enum Kind {
     Other,
 }
 
+impl Kind {
+    /// Whether somebody was refused.
+    pub fn is_failure(self) -> bool {
+        !matches!(
+            self,
+            Kind::SuccessfulAuth { .. }
+                | Kind::ChallengeSent
+                | Kind::MemoryLimit
+                | Kind::LoadAverageLimit
+                | Kind::Other
+        )
+    }
+}
+
 /// What a FailedACL was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Acl {

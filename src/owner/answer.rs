@@ -1,15 +1,12 @@
 //! The owner's side of the console: what it does for each request, and answers.
 
-use std::net::IpAddr;
-
 use crossbeam_channel::Sender;
 use ipnet::IpNet;
 use log::{info, warn};
 
 use super::gate::{Asked, Denied, Plan};
 use super::{Owner, send};
-use crate::console::request::{Counted, Reply, Request, Status, Why};
-use crate::judge::{source, standing};
+use crate::console::request::{Reply, Request, Status};
 use crate::logging::escape;
 use crate::model::block::{Block, BlockLine, Reason};
 use crate::model::clock::Now;
@@ -39,13 +36,14 @@ impl Owner {
             Request::WhiteListDel(entry) => self.white_list_del(&entry, now),
             Request::Status => Reply::Status(self.status(now)),
             Request::Why(address) => Reply::Why(Box::new(self.why(address, now))),
+            Request::WhyAccount(name) => Reply::WhyAccount(self.why_account(&name, now)),
             Request::Top => Reply::Top(self.stats.top()),
         };
         send(reply, answer);
     }
 
     fn block(&mut self, net: IpNet, seconds: Option<u64>, now: Now) -> Reply {
-        let end = now.wall + seconds.unwrap_or(self.config.ban);
+        let end = now.wall + seconds.unwrap_or(self.config.lengths.ban);
         let mut plan = Plan::default();
         match plan.block(&self.gate(), Asked::New, net, Block::new(now.wall, end, Reason::Manual)) {
             Ok(()) => {}
@@ -112,7 +110,7 @@ impl Owner {
 
     /// The dump goes only when all of it is in force: what could not be restored would be lost with it.
     fn restore(&mut self, now: Now) -> Reply {
-        let dump = match dump::read(&self.config.dump, now.wall + self.config.ban) {
+        let dump = match dump::read(&self.config.dump, now.wall + self.config.lengths.ban) {
             Ok(dump) => dump,
             Err(dump::Error::Missing(_)) => return Reply::NoDump,
             Err(why) => return Reply::Failed(why.to_string()),
@@ -227,31 +225,8 @@ impl Owner {
             last_repair: self.stats.last_repair.clone(),
             journal: self.journal.as_ref().map_or_else(|| "none".into(), |journal| journal.describe()),
             sources: self.evidence.len(),
-        }
-    }
-
-    fn why(&mut self, address: IpAddr, now: Now) -> Why {
-        let source = source(&self.evidence, &self.policy, address);
-        let account = escape(&String::from_utf8_lossy(self.evidence.last_account(&source))).to_string();
-        let counted = |standing: crate::judge::Standing| Counted {
-            what: standing.what.to_owned(),
-            count: standing.count,
-            limit: standing.limit,
-            account: account.clone(),
-        };
-        let evidence = standing(&self.evidence, &self.policy, now, &source).into_iter().map(counted).collect();
-        let covering = self.book.covering(&IpNet::from(address));
-        Why {
-            address,
-            source,
-            protected: self.protection.label(&IpNet::from(address)),
-            trusted: self.evidence.trusted_since(&self.policy, address, now.wall),
-            evidence,
-            block: covering.map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason }),
-            blocked_since: covering.map(|(_, block)| block.since),
-            packets: covering.and_then(|(net, _)| self.firewall.packets(&net)),
-            times_blocked: covering
-                .map_or(self.stats.times_blocked(&source), |(net, _)| self.stats.times_blocked(&net)),
+            homes: self.evidence.homes().0,
+            weather: self.weather(now),
         }
     }
 }

@@ -27,8 +27,7 @@ impl Owner {
     pub(super) fn carry_out(&mut self, mut plan: Plan, now: Now) -> Vec<IpNet> {
         self.cover(now);
         let mut records: Vec<Record> = self.covered.take_new().map(Record::Port).collect();
-        let logins = self.evidence.take_newly_trusted();
-        records.extend(logins.into_iter().map(|(address, at)| Record::Trust(address, at)));
+        records.extend(self.evidence.take_news().into_iter().map(Record::Remember));
         if plan.make_room(&self.gate()) {
             let most = self.firewall.capacity();
             let text = format!("ERROR => more than {most} blocks: those least sure to be of attackers make room");

@@ -20,7 +20,8 @@ use crate::judge::{Evidence, Policy};
 use crate::logging::{Budget, LogHandle, Repeats};
 use crate::model::block::{Block, Reason};
 use crate::model::book::Book;
-use crate::model::clock::{Clock, Now};
+use crate::model::clock::{Clock, Now, UnixTime};
+use crate::model::memory::{Home, Memory, Offence};
 use crate::model::net::{NetOrHost, Plain};
 use crate::protection::Protection;
 use crate::protection::resolver::Resolver;
@@ -95,7 +96,12 @@ impl Owner {
             book: Book::default(),
             pending: Pending::default(),
             evidence: Evidence::default(),
-            policy: Policy { limits: config.limits.clone(), protected: Default::default(), knows_own_ipv6: false },
+            policy: Policy {
+                limits: config.limits.clone(),
+                lengths: config.lengths,
+                protected: Default::default(),
+                knows_own_ipv6: false,
+            },
             protection: Protection::default(),
             connection: None,
             console: None,
@@ -103,6 +109,7 @@ impl Owner {
             covered,
             stats: Stats::new(now.wall),
             repeats: Repeats::default(),
+            weather: Vec::new(),
             spared: Repeats::default(),
             lines: Budget::new(LINES),
             news: Budget::new(NEWS),
@@ -117,8 +124,7 @@ impl Owner {
             journal,
             resolver,
         };
-        // A login in the future was before the clock was set back: it must not be trusted until then.
-        owner.evidence.restore_trust(recovered.trust.into_iter().map(|(address, at)| (address, at.min(now.wall))));
+        owner.evidence.restore(recovered.memories.into_iter().map(|memory| not_later(memory, now.wall)));
         owner.read_white_list(now)?;
         owner.protection.white_list().entries().for_each(|entry| info!("WHITE LIST => {entry}"));
         let in_force = owner.firewall.set_up(now.wall)?;
@@ -134,7 +140,7 @@ impl Owner {
         let mut plan = Plan::default();
         for entry in in_force {
             // A rule has no end of its own: one that the journal does not know lasts as long as a new one.
-            let end = now.wall + entry.remaining.unwrap_or(self.config.ban);
+            let end = now.wall + entry.remaining.unwrap_or(self.config.lengths.ban);
             let unknown = Block::new(now.wall, end, Reason::Adopted);
             let block = wanted.remove(&entry.net).unwrap_or(unknown);
             self.book.insert(entry.net, block);
@@ -287,6 +293,16 @@ impl Owner {
         self.resolve_names();
         self.renew_policy();
         Ok(())
+    }
+}
+
+/// A login in the future was before the clock was set back: it must not count until then.
+fn not_later(memory: Memory, now: UnixTime) -> Memory {
+    match memory {
+        Memory::Home(home) => Memory::Home(Home { last: home.last.min(now), ..home }),
+        Memory::Offence(net, offence) => {
+            Memory::Offence(net, Offence { end: offence.end.min(now + offence.seconds), ..offence })
+        }
     }
 }
 

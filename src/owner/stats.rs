@@ -1,11 +1,13 @@
 //! What `status` and `top` tell: counts since the daemon's start.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use ipnet::IpNet;
 
 use crate::console::request::{AmiStatus, Top};
 use crate::event::AmiState;
+use crate::logging::escape;
 use crate::model::block::Reason;
 use crate::model::clock::UnixTime;
 use crate::model::security::{Kind, SecurityEvent};
@@ -39,6 +41,7 @@ pub struct Stats {
     intact: UnixTime,
     by_net: HashMap<IpNet, u64>,
     by_reason: HashMap<Reason, u64>,
+    by_account: HashMap<Box<[u8]>, u64>,
 }
 
 impl Stats {
@@ -56,6 +59,7 @@ impl Stats {
             intact: now,
             by_net: HashMap::new(),
             by_reason: HashMap::new(),
+            by_account: HashMap::new(),
         }
     }
 
@@ -64,17 +68,16 @@ impl Stats {
         self.events += 1;
         self.tampered += u64::from(event.kind == Kind::Tampered);
         self.last_event = Some(now);
+        if event.kind.is_failure() && !event.account.is_empty() && !event.is_unidentified() {
+            count(&mut self.by_account, event.account.clone());
+        }
     }
 
     /// A block is in force. When too many addresses are counted, those blocked once are forgotten.
     pub fn blocked(&mut self, net: IpNet, reason: Reason) {
         self.blocks += 1;
         *self.by_reason.entry(reason).or_default() += 1;
-        *self.by_net.entry(net).or_default() += 1;
-        if self.by_net.len() > MAX_COUNTED {
-            let least = self.by_net.values().min().copied().unwrap_or_default();
-            self.by_net.retain(|_, count| *count > least);
-        }
+        count(&mut self.by_net, net);
     }
 
     /// How often this address or network was blocked.
@@ -89,7 +92,12 @@ impl Stats {
         addresses.truncate(TOP);
         let mut reasons: Vec<(Reason, u64)> = self.by_reason.iter().map(|(reason, count)| (*reason, *count)).collect();
         reasons.sort_unstable_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
-        Top { addresses, reasons }
+        let escaped = |name: &[u8]| escape(&String::from_utf8_lossy(name)).to_string();
+        let mut accounts: Vec<(String, u64)> =
+            self.by_account.iter().map(|(name, count)| (escaped(name), *count)).collect();
+        accounts.sort_unstable_by(|one, other| (other.1, &one.0).cmp(&(one.1, &other.0)));
+        accounts.truncate(TOP);
+        Top { addresses, reasons, accounts }
     }
 
     /// Whether Asterisk has not been tried yet.
@@ -125,5 +133,14 @@ impl Stats {
         self.intact = now;
         self.last_repair = Some((now, what.to_owned()));
         gap
+    }
+}
+
+/// Counts one more. When there are too many to count, those counted least are forgotten.
+fn count<K: Hash + Eq>(counts: &mut HashMap<K, u64>, key: K) {
+    *counts.entry(key).or_default() += 1;
+    if counts.len() > MAX_COUNTED {
+        let least = counts.values().min().copied().unwrap_or_default();
+        counts.retain(|_, count| *count > least);
     }
 }

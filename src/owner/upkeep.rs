@@ -35,6 +35,7 @@ impl Owner {
         for verdict in overdue(&mut self.evidence, &self.policy, now) {
             self.consider(verdict, now, plan);
         }
+        self.tell_weather(now);
         self.try_again(now, plan);
         if self.rhythm.until_next(now.monotonic).is_zero() {
             self.covered.ask_again();
@@ -222,7 +223,7 @@ fn tell_rest(repeated: impl Iterator<Item = (Level, String)>, changes: Option<u6
 /// What the journal keeps beside the blocks in force: those that wait for the kernel to take them are not to be lost
 /// when it is written anew.
 fn others<'a>(evidence: &'a Evidence, covered: &'a Scope, pending: &'a Pending) -> impl Iterator<Item = Record> + 'a {
-    let trust = evidence.trusted().map(|(address, at)| Record::Trust(address, at));
+    let memories = evidence.memories().map(Record::Remember);
     let refused = pending.blocks().map(|(net, block)| Record::Block(net, block));
-    trust.chain(covered.learned().map(Record::Port)).chain(refused)
+    memories.chain(covered.learned().map(Record::Port)).chain(refused)
 }

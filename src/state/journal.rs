@@ -5,7 +5,8 @@
 //! ```text
 //! block 203.0.113.7/32 1560340915 1560427315 Failed ACL #1a8dbb00    network, begin, end, reason
 //! unblock 203.0.113.7/32 #f501a8f0                                   network
-//! trust 198.51.100.4 1560340915 #3ee47530                            address, last login with a password
+//! home 198.51.100.4/32 1560340915 1000 #...                          where an account lives, last login, account
+//! offence 203.0.113.7/32 2 345600 1560772915 stranger #...           blocks, length and end of the last, of whom
 //! port udp 5070 #...                                                 local port that was attacked
 //! ```
 //! Times are unix times. A `+` before the end of a block says that the address finished a handshake, one before its
@@ -30,7 +31,6 @@ mod tail;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufRead, BufReader};
-use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ use crate::file;
 use crate::model::block::Block;
 use crate::model::block::Port;
 use crate::model::book::Book;
-use crate::model::clock::UnixTime;
+use crate::model::memory::Memory;
 use crate::state::durable;
 use recover::{Found, Tag, recover};
 use sync::Syncer;
@@ -84,8 +84,8 @@ pub struct Journal {
 pub struct Recovered {
     /// Blocks, those that have ended too, in the order of their networks.
     pub blocks: Vec<(IpNet, Block)>,
-    /// Addresses that logged in with a password, and when last.
-    pub trust: Vec<(IpAddr, UnixTime)>,
+    /// What the judge remembers.
+    pub memories: Vec<Memory>,
     /// Local ports that were attacked.
     pub ports: Vec<Port>,
     /// What was wrong and what was done about it, in words; a bounded number.
@@ -254,13 +254,12 @@ impl Journal {
             Some(file) => &mut BufReader::with_capacity(64 * 1024, &**file),
             None => &mut io::empty(),
         };
-        let Found { tag, blocks, trust, ports, records, whole, torn, problems } =
+        let Found { tag, blocks, memories, ports, records, whole, torn, problems } =
             recover(content).map_err(|source| self.error("read", source))?;
         let mut recovered =
-            Recovered { blocks: blocks.into_iter().collect(), trust: trust.into_iter().collect(), ports, problems };
+            Recovered { blocks: blocks.into_iter().collect(), memories: memories.into_vec(), ports, problems };
         recovered.blocks.sort_unstable_by_key(|(net, _)| *net);
-        recovered.trust.sort_unstable();
-        self.base = recovered.blocks.len() + recovered.trust.len() + recovered.ports.len();
+        self.base = recovered.blocks.len() + recovered.memories.len() + recovered.ports.len();
         match (tag, file) {
             (Tag::Version(version), _) => return Err(Error::Version { path: self.path.clone(), version }),
             (Tag::Ours, Some(file)) if unwritable.is_none() => {
@@ -298,9 +297,9 @@ impl Journal {
     /// Makes the file, with what was recovered. A failure is one more problem.
     fn begin(&mut self, recovered: &mut Recovered) {
         let blocks = recovered.blocks.iter().map(|(net, block)| Record::Block(*net, *block));
-        let trust = recovered.trust.iter().map(|(address, login)| Record::Trust(*address, *login));
+        let memories = recovered.memories.iter().cloned().map(Record::Remember);
         let ports = recovered.ports.iter().map(|port| Record::Port(*port));
-        match write_through(&self.path, blocks.chain(trust).chain(ports)) {
+        match write_through(&self.path, blocks.chain(memories).chain(ports)) {
             Ok(tail) => self.current = Some(tail),
             Err(source) => recovered.problems.push(self.fall_behind("make", source).to_string()),
         }
@@ -367,6 +366,8 @@ mod tests {
     use super::*;
     use crate::model::block::Reason;
     use crate::model::clock::Clock;
+    use crate::model::clock::UnixTime;
+    use crate::model::memory::Home;
     use proptest::prelude::*;
     use record::tests::any_record;
     use std::collections::BTreeMap;
@@ -403,15 +404,16 @@ mod tests {
         let path = folder.path().join("lib/sipban/bans");
         let (mut journal, recovered) = open(&path);
         assert_eq!(recovered, Recovered::default());
-        let address = "198.51.100.4".parse().unwrap();
+        let home = Home { place: "198.51.100.4/32".parse().unwrap(), account: (*b"1000").into(), last: UnixTime(5) };
+        let home = Memory::Home(home);
         journal.append(&[blocked("203.0.113.7/32", 10), blocked("2001:db8::/64", 20)]).unwrap();
-        journal.append(&[Record::Trust(address, UnixTime(5)), blocked("203.0.113.7/32", 30)]).unwrap();
+        journal.append(&[Record::Remember(home.clone()), blocked("203.0.113.7/32", 30)]).unwrap();
         journal.append(&[Record::Unblock("2001:db8::/64".parse().unwrap())]).unwrap();
         drop(journal);
         let (_, recovered) = open(&path);
         let expected = Recovered {
             blocks: vec![block("203.0.113.7/32", 30)],
-            trust: vec![(address, UnixTime(5))],
+            memories: vec![home],
             ports: vec![],
             problems: vec![],
         };
@@ -558,12 +560,18 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("bans");
             let (mut journal, _) = open(&path);
-            let (mut blocks, mut trust, mut ports) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+            let (mut blocks, mut homes, mut offences, mut ports) =
+                (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), Vec::new());
             for record in &records {
-                match *record {
+                match record.clone() {
                     Record::Block(net, block) => drop(blocks.insert(net, block)),
                     Record::Unblock(net) => drop(blocks.remove(&net)),
-                    Record::Trust(address, login) => drop(trust.insert(address, login)),
+                    Record::Remember(Memory::Home(home)) => {
+                        drop(homes.insert((home.place, home.account.clone()), Memory::Home(home)));
+                    }
+                    Record::Remember(Memory::Offence(net, offence)) => {
+                        drop(offences.insert(net, Memory::Offence(net, offence)));
+                    }
                     Record::Port(port) if !ports.contains(&port) => ports.push(port),
                     Record::Port(_) => {}
                 }
@@ -572,10 +580,16 @@ mod tests {
                 journal.append(batch).unwrap();
             }
             drop(journal);
-            let expected = Recovered {
-                blocks: blocks.into_iter().collect(), trust: trust.into_iter().collect(), ports, problems: vec![],
+            let recovered = open(&path).1;
+            prop_assert_eq!(recovered.blocks, blocks.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!((recovered.ports, recovered.problems), (ports, vec![]));
+            let sorted = |memories: Vec<Memory>| {
+                let mut texts: Vec<String> = memories.iter().map(|memory| format!("{memory:?}")).collect();
+                texts.sort_unstable();
+                texts
             };
-            prop_assert_eq!(open(&path).1, expected);
+            let memories = homes.into_values().chain(offences.into_values()).collect();
+            prop_assert_eq!(sorted(recovered.memories), sorted(memories));
         }
     }
 }

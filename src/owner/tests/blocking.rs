@@ -56,13 +56,15 @@ fn nobody_who_was_proven_to_attack_frees_himself_by_forging_other_sources() {
     let forge = |owner: &mut Owner, network: u8, kind: Kind, times: usize| {
         for n in 0..150 {
             machine.pass(owner, 1);
-            owner.turn((0..times).map(|_| security(kind, &format!("198.51.{network}.{n}"))));
+            owner.turn((0..times).map(|_| security(kind, &format!("198.{n}.{network}.1"))));
         }
         machine.pass(owner, 1);
     };
     forge(&mut owner, 100, Kind::InvalidAccountId, 1);
     assert_eq!(["1", "2", "3"].map(|n| machine.holds(&format!("203.0.113.{n}"))), [true, true, false]);
     // To forge many failures costs more, and is no handshake.
+    owner.config.limits.pressure = 0;
+    owner.renew_policy();
     forge(&mut owner, 101, Kind::ChallengeResponseFailed, 3);
     assert_eq!(["1", "2"].map(|n| machine.holds(&format!("203.0.113.{n}"))), [true, false]);
     assert_eq!(owner.blocks().count(), 100);

@@ -48,7 +48,7 @@ fn who_came_onto_the_white_list_meanwhile_is_free_at_start() {
 }
 
 #[test]
-fn trust_survives_a_restart() {
+fn homes_survive_a_restart() {
     let machine = Machine::new();
     let mut owner = machine.start();
     owner.turn(vec![security(Kind::SuccessfulAuth { using_password: true }, "203.0.113.7")]);

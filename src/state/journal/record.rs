@@ -7,16 +7,17 @@ use ipnet::IpNet;
 
 use crate::model::block::{Block, Port, Proof, Reason};
 use crate::model::clock::UnixTime;
+use crate::model::memory::{Home, Memory, Offence};
 
 /// One thing to remember.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// A block is in force, or one that was has changed.
     Block(IpNet, Block),
     /// A block has gone.
     Unblock(IpNet),
-    /// An address logged in with a password.
-    Trust(IpAddr, UnixTime),
+    /// What the judge is to remember.
+    Remember(Memory),
     /// An attack came in on a local port.
     Port(Port),
 }
@@ -35,7 +36,13 @@ impl Record {
                 write!(text, "block {net} {repeated}{} {shaken}{} {reason}", since.0, end.0)
             }
             Record::Unblock(net) => write!(text, "unblock {net}"),
-            Record::Trust(address, login) => write!(text, "trust {address} {}", login.0),
+            Record::Remember(Memory::Home(Home { place, account, last })) => {
+                write!(text, "home {place} {} {}", last.0, encode(account))
+            }
+            Record::Remember(Memory::Offence(net, Offence { blocks, seconds, end, home })) => {
+                let whose = if *home { "home" } else { "stranger" };
+                write!(text, "offence {net} {blocks} {seconds} {} {whose}", end.0)
+            }
             Record::Port(Port::Udp(port)) => write!(text, "port udp {port}"),
             Record::Port(Port::Tcp(port)) => write!(text, "port tcp {port}"),
         };
@@ -67,9 +74,27 @@ impl Record {
                 Some(Record::Block(net, Block { since, end, reason, proof }))
             }
             "unblock" => Some(Record::Unblock(rest.parse().ok()?)),
+            "home" => {
+                let mut words = rest.splitn(3, ' ');
+                let place = words.next()?.parse().ok()?;
+                let last = UnixTime(words.next()?.parse().ok()?);
+                let account = decode(words.next()?)?;
+                Some(Record::Remember(Memory::Home(Home { place, account, last })))
+            }
+            "offence" => {
+                let mut words = rest.split(' ');
+                let net = words.next()?.parse().ok()?;
+                let blocks = words.next()?.parse().ok()?;
+                let seconds = words.next()?.parse().ok()?;
+                let end = UnixTime(words.next()?.parse().ok()?);
+                let home = words.next()? == "home";
+                Some(Record::Remember(Memory::Offence(net, Offence { blocks, seconds, end, home })))
+            }
+            // Of SIPban 2.0: an address that logged in, whatever the account.
             "trust" => {
                 let (address, login) = rest.split_once(' ')?;
-                Some(Record::Trust(address.parse().ok()?, UnixTime(login.parse().ok()?)))
+                let (place, last) = (place_of(address.parse().ok()?), UnixTime(login.parse().ok()?));
+                Some(Record::Remember(Memory::Home(Home { place, account: Box::default(), last })))
             }
             "port" => match rest.split_once(' ')? {
                 ("udp", port) => Some(Record::Port(Port::Udp(port.parse().ok()?))),
@@ -79,6 +104,35 @@ impl Record {
             _ => None,
         }
     }
+}
+
+/// The network of an address that counts as one source.
+fn place_of(address: IpAddr) -> IpNet {
+    let length = if address.is_ipv4() { 32 } else { 64 };
+    IpNet::new(address, length).unwrap_or(address.into()).trunc()
+}
+
+/// An account's name as one word, with `%` and two digits for every byte that is no plain letter, digit or sign.
+fn encode(account: &[u8]) -> String {
+    let mut word = String::with_capacity(account.len());
+    for byte in account {
+        if byte.is_ascii_graphic() && !b"%#".contains(byte) {
+            word.push(char::from(*byte));
+        } else {
+            let _ = write!(word, "%{byte:02x}");
+        }
+    }
+    word
+}
+
+fn decode(word: &str) -> Option<Box<[u8]>> {
+    let mut account = Vec::with_capacity(word.len());
+    let mut bytes = word.bytes();
+    while let Some(byte) = bytes.next() {
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        account.push(if byte == b'%' { (digit()? * 16 + digit()?) as u8 } else { byte });
+    }
+    Some(account.into())
 }
 
 /// FNV-1a over 32 bits: notices every single changed byte, and all but one in 2^32 of other damages.
@@ -105,8 +159,26 @@ pub(super) mod tests {
                 }
             ),
             any_net().prop_map(Record::Unblock),
-            (any::<IpAddr>(), time()).prop_map(|(address, login)| Record::Trust(address, login)),
+            (any_net(), proptest::collection::vec(any::<u8>(), 0..20), time()).prop_map(|(place, account, last)| {
+                Record::Remember(Memory::Home(Home { place, account: account.into(), last }))
+            }),
+            (any_net(), any::<u32>(), any::<u64>(), time(), any::<bool>()).prop_map(
+                |(net, blocks, seconds, end, home)| {
+                    Record::Remember(Memory::Offence(net, Offence { blocks, seconds, end, home }))
+                }
+            ),
         ]
+    }
+
+    #[test]
+    fn a_login_that_an_older_release_noted_is_a_home_of_an_account_without_a_name() {
+        let read = |text: &str| Record::parse(format!("{text} #{:08x}", checksum(text.as_bytes())).as_bytes());
+        let home = |place: &str| {
+            let home = Home { place: place.parse().unwrap(), account: Box::default(), last: UnixTime(7) };
+            Some(Record::Remember(Memory::Home(home)))
+        };
+        assert_eq!(read("trust 198.51.100.4 7"), home("198.51.100.4/32"));
+        assert_eq!(read("trust 2001:db8::1 7"), home("2001:db8::/64"));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -11,6 +10,7 @@ use super::{HEADER, TAG};
 use crate::model::block::Block;
 use crate::model::block::Port;
 use crate::model::clock::UnixTime;
+use crate::model::memory::{Home, Memory, Offence};
 
 /// What a file says.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Found {
     pub tag: Tag,
     /// What its whole lines add up to.
     pub blocks: HashMap<IpNet, Block>,
-    pub trust: HashMap<IpAddr, UnixTime>,
+    pub memories: Memories,
     pub ports: Vec<Port>,
     /// Number of lines that are records.
     pub records: usize,
@@ -29,6 +29,28 @@ pub(super) struct Found {
     pub torn: u64,
     /// Damaged lines, in words.
     pub problems: Vec<String>,
+}
+
+/// The latest of each kind.
+#[derive(Debug, Default)]
+pub(super) struct Memories {
+    homes: HashMap<(IpNet, Box<[u8]>), UnixTime>,
+    offences: HashMap<IpNet, Offence>,
+}
+
+impl Memories {
+    fn enter(&mut self, memory: Memory) {
+        match memory {
+            Memory::Home(Home { place, account, last }) => drop(self.homes.insert((place, account), last)),
+            Memory::Offence(net, offence) => drop(self.offences.insert(net, offence)),
+        }
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Memory> {
+        let homes = self.homes.into_iter().map(|((place, account), last)| Memory::Home(Home { place, account, last }));
+        let offences = self.offences.into_iter().map(|(net, offence)| Memory::Offence(net, offence));
+        homes.chain(offences).collect()
+    }
 }
 
 /// What the first line says.
@@ -47,8 +69,8 @@ pub(super) enum Tag {
 /// So many damaged lines are named one by one.
 const MOST_PROBLEMS: usize = 10;
 
-/// Longest line looked at, in bytes. Ours have at most some 130.
-const LONGEST_LINE: u64 = 256;
+/// Longest line looked at, in bytes. The name of an account makes ours as long as 500.
+const LONGEST_LINE: u64 = 1024;
 
 /// Reads to the end. Lines that check themselves are taken even from a file that is not ours by its tag: if only
 /// its beginning is damaged, that is all that is lost.
@@ -56,7 +78,7 @@ pub(super) fn recover(mut input: impl BufRead) -> io::Result<Found> {
     let mut found = Found {
         tag: Tag::Unwritten,
         blocks: HashMap::new(),
-        trust: HashMap::new(),
+        memories: Memories::default(),
         ports: Vec::new(),
         records: 0,
         whole: 0,
@@ -105,7 +127,7 @@ impl Found {
         match record {
             Record::Block(net, block) => drop(self.blocks.insert(net, block)),
             Record::Unblock(net) => drop(self.blocks.remove(&net)),
-            Record::Trust(address, login) => drop(self.trust.insert(address, login)),
+            Record::Remember(memory) => self.memories.enter(memory),
             Record::Port(port) if !self.ports.contains(&port) => self.ports.push(port),
             Record::Port(_) => {}
         }
@@ -150,13 +172,14 @@ mod tests {
     #[test]
     fn a_hole_of_zeros_costs_the_lines_it_covers_and_no_other() {
         let mut text = String::from(HEADER);
-        let address: IpAddr = "192.0.2.1".parse().unwrap();
-        Record::Trust(address, UnixTime(7)).push_line(&mut text);
+        let home =
+            |last| Home { place: "192.0.2.1/32".parse().unwrap(), account: (*b"1000").into(), last: UnixTime(last) };
+        Record::Remember(Memory::Home(home(7))).push_line(&mut text);
         text.push_str(&"\0".repeat(100_000));
         text.push('\n');
-        Record::Trust(address, UnixTime(8)).push_line(&mut text);
+        Record::Remember(Memory::Home(home(8))).push_line(&mut text);
         let found = recover(text.as_bytes()).unwrap();
-        assert_eq!(found.trust[&address], UnixTime(8));
+        assert_eq!(found.memories.into_vec(), [Memory::Home(home(8))]);
         assert_eq!(found.records, 2);
         assert_eq!(found.problems.len(), MOST_PROBLEMS + 1);
         assert_eq!((found.whole, found.torn), (text.len() as u64, 0));

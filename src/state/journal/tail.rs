@@ -120,7 +120,8 @@ pub(super) mod tests {
 
     fn line(login: u64) -> String {
         let mut line = String::new();
-        Record::Trust("192.0.2.1".parse().unwrap(), crate::model::clock::UnixTime(login)).push_line(&mut line);
+        let port = crate::model::block::Port::Udp(login as u16);
+        Record::Port(port).push_line(&mut line);
         line
     }
 

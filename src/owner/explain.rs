@@ -1,0 +1,122 @@
+//! What the owner knows of an address, of an account, and of the PBX itself.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use log::{info, warn};
+
+use super::Owner;
+use crate::console::request::{Counted, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why, WhyAccount};
+use crate::judge::{Dossier, Standing};
+use crate::logging::escape;
+use crate::model::block::BlockLine;
+use crate::model::clock::Now;
+
+impl Owner {
+    pub(super) fn why(&mut self, address: IpAddr, now: Now) -> Why {
+        let Dossier {
+            source,
+            homes,
+            standing,
+            account,
+            pressure,
+            siege,
+            neighbourhood,
+            neighbours,
+            offence,
+            next_block,
+        } = self.evidence.dossier(&self.policy, now, address);
+        let account = shown(&account);
+        let counted = |Standing { what, count, limit, .. }: Standing| Counted {
+            what: what.to_owned(),
+            count,
+            limit,
+            account: account.clone(),
+        };
+        let covering = self.book.covering(&IpNet::from(address));
+        let limits = &self.policy.limits;
+        Why {
+            address,
+            source,
+            protected: self.protection.label(&IpNet::from(address)),
+            homes: homes.iter().map(|home| Tenant { account: shown(&home.account), last_login: home.last }).collect(),
+            evidence: standing.into_iter().map(counted).collect(),
+            neighbours: Neighbours { net: neighbourhood, addresses: neighbours, limit: limits.neighbours },
+            weather: self.weather(now),
+            block: covering.map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason }),
+            blocked_since: covering.map(|(_, block)| block.since),
+            packets: covering.and_then(|(net, _)| self.firewall.packets(&net)),
+            times_blocked: offence
+                .map_or(0, |offence| offence.blocks.into())
+                .max(covering.map_or(self.stats.times_blocked(&source), |(net, _)| self.stats.times_blocked(&net))),
+            next_block,
+            account: (!account.is_empty()).then_some(Pressure {
+                account,
+                addresses: pressure,
+                limit: limits.pressure,
+                under_attack: siege,
+            }),
+        }
+    }
+
+    pub(super) fn why_account(&self, name: &str, now: Now) -> WhyAccount {
+        let known = self.evidence.account(name.as_bytes(), now);
+        let account = escape(name).to_string();
+        WhyAccount {
+            homes: known.homes,
+            pressure: Pressure {
+                account: account.clone(),
+                addresses: known.failed.len() as u32,
+                limit: self.policy.limits.pressure,
+                under_attack: known.siege,
+            },
+            failed: known.failed,
+            account,
+        }
+    }
+
+    /// What is wrong with the PBX itself, as its phones show.
+    pub(super) fn weather(&self, now: Now) -> Vec<Weather> {
+        let refusing = self.evidence.refusing().map(|front| (WeatherKind::Refusing, front));
+        let silent = self.evidence.silent().map(|front| (WeatherKind::Silent, front));
+        let fronts = refusing.into_iter().chain(silent);
+        let fronts = fronts.map(|(kind, front)| Weather {
+            kind,
+            since: now.wall - now.monotonic.saturating_sub(front.since).as_secs(),
+            affected: front.affected,
+            heard: front.heard,
+            spares: front.spares,
+        });
+        fronts.collect()
+    }
+
+    /// Says once when bad weather comes, and once when it has gone.
+    pub(super) fn tell_weather(&mut self, now: Now) {
+        let weather = self.weather(now);
+        let is_new = |front: &&Weather| !self.weather.iter().any(|(told, _)| *told == front.kind);
+        for front in weather.iter().filter(is_new) {
+            warn!("PBX => {front}, since {}", crate::logging::local_time(front.since));
+        }
+        let gone = self.weather.iter().filter(|(told, _)| !weather.iter().any(|front| front.kind == *told));
+        for (kind, since) in gone {
+            let lasted = now.monotonic.saturating_sub(*since).as_secs();
+            match kind {
+                WeatherKind::Refusing => {
+                    let spared = self.evidence.take_spared();
+                    info!(
+                        "PBX => accepts its phones again, after {lasted} s; {spared} failures meanwhile count for nothing"
+                    );
+                }
+                WeatherKind::Silent => info!("PBX => is answered by its phones again, after {lasted} s"),
+            }
+        }
+        let since = |front: &Weather| now.monotonic.saturating_sub(Duration::from_secs(now.wall.since(front.since)));
+        self.weather = weather.iter().map(|front| (front.kind, since(front))).collect();
+    }
+}
+
+/// A name as an attacker may have written it, fit to be shown.
+fn shown(name: &[u8]) -> String {
+    escape(&String::from_utf8_lossy(name)).to_string()
+}
