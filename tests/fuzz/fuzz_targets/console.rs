@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use sipban::console::command::{self, Command};
-use sipban::console::telnet::{Input, MAX_LINE, Telnet};
 use sipban::console::request::Request;
+use sipban::console::telnet::{Input, MAX_LINE, Telnet};
 
 fuzz_target!(|input: (u8, bool, &[u8])| {
     let (step, hide, bytes) = input;

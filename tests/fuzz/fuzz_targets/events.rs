@@ -128,5 +128,5 @@ fn account(event: &SecurityEvent) -> Option<Vec<u8>> {
 
 fn untouched(event: &Event) -> Option<Vec<u8>> {
     let tampered = event.account.windows(2).any(|pair| pair == b"\r\n");
-    (!tampered).then(|| event.account[..event.account.len().min(sipban::ami::security::MAX_ACCOUNT)].to_vec())
+    (!tampered).then(|| event.account[..event.account.len().min(sipban::model::security::MAX_ACCOUNT)].to_vec())
 }

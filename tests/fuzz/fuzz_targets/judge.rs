@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use sipban::model::security::{Acl, Endpoint, Kind, SecurityEvent, Service, Transport};
-use sipban::model::clock::{Now, UnixTime};
 use sipban::config::Config;
 use sipban::judge::evidence::MAX_SOURCES;
 use sipban::judge::{Evidence, Policy, Verdict, judge, overdue, standing};
+use sipban::model::clock::{Now, UnixTime};
+use sipban::model::security::{Acl, Endpoint, Kind, SecurityEvent, Service, Transport};
 
 #[derive(Arbitrary, Debug)]
 struct Case {
@@ -36,7 +36,7 @@ const KINDS: [Kind; 18] = [
     Kind::ChallengeResponseFailed,
     Kind::InvalidPassword,
     Kind::FailedAcl(Acl::Access),
-    Kind::FailedAcl(Acl::Registrar),
+    Kind::FailedAcl(Acl::Request),
     Kind::RequestNotSupported,
     Kind::RequestNotAllowed,
     Kind::RequestBadFormat,

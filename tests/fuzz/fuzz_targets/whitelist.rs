@@ -5,7 +5,8 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use sipban::protection::whitelist::{Entry, WhiteList};
+use sipban::model::net::NetOrHost;
+use sipban::protection::whitelist::WhiteList;
 
 const GUEST: &str = "192.0.2.177";
 
@@ -14,11 +15,11 @@ fuzz_target!(|bytes: &[u8]| {
     let path = folder.path().join("sipban.wl");
     fs::write(&path, bytes).expect("a file to read");
     let (mut list, _) = WhiteList::load(&path).expect("any bytes can be read");
-    let entries: Vec<Entry> = list.entries().cloned().collect();
+    let entries: Vec<NetOrHost> = list.entries().cloned().collect();
     for entry in &entries {
         assert_eq!(entry.to_string().parse(), Ok(entry.clone()));
     }
-    let guest: Entry = GUEST.parse().expect("an address");
+    let guest: NetOrHost = GUEST.parse().expect("an address");
     let (_, new) = list.add(GUEST).expect("the folder can be written to");
     assert_eq!(new, !entries.contains(&guest));
     let written = fs::read(&path).expect("the file is there");
