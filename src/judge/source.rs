@@ -27,8 +27,27 @@ pub(super) fn of(evidence: &Evidence, policy: &Policy, address: IpAddr) -> IpNet
     if shared || !knows_own { alone } else { around }
 }
 
-/// The network of the neighbours: a /24, for IPv6 a /48, what a provider gives one customer.
+/// The network of the neighbours: a /24, for IPv6 a /48, what a provider gives one customer. An address that stands for an
+/// IPv4 address has none: those around it are everybody's.
 pub(super) fn neighbourhood(source: &IpNet) -> IpNet {
     let length = if source.addr().is_ipv4() { 24 } else { 48 };
-    IpNet::new(source.addr(), length.min(source.prefix_len())).unwrap_or(*source).trunc()
+    let around = IpNet::new(source.addr(), length.min(source.prefix_len())).unwrap_or(*source).trunc();
+    if holds_translated(&around) { *source } else { around }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_a_network_but_for_those_behind_a_translator() {
+        for (source, around) in [
+            ("203.0.113.7/32", "203.0.113.0/24"),
+            ("2001:db8:1:2::/64", "2001:db8:1::/48"),
+            ("64:ff9b::cb00:7107/128", "64:ff9b::cb00:7107/128"),
+            ("203.0.0.0/16", "203.0.0.0/16"),
+        ] {
+            assert_eq!(neighbourhood(&source.parse().unwrap()), around.parse::<IpNet>().unwrap(), "{source}");
+        }
+    }
 }
