@@ -1,8 +1,12 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+/// The configuration, unless told otherwise.
+pub const CONFIG: &str = "/etc/sipban.conf";
 
 /// Guards an Asterisk PBX: reads its live security events over AMI and blocks attackers in the kernel's firewall.
 ///
@@ -11,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 #[command(name = "sipban", version, disable_version_flag = true)]
 pub struct Cli {
     /// Configuration file
-    #[arg(short, long, value_name = "FILE", default_value = "/etc/sipban.conf", global = true)]
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG, global = true)]
     pub config: PathBuf,
 
     /// How to run
@@ -52,18 +56,31 @@ pub enum Command {
         file: PathBuf,
     },
     /// Do one console command and print its answer
-    Ctl {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// The command and its arguments, as on the console
-        #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
-        words: Vec<String>,
-    },
+    Ctl(Ctl),
     /// Look whether all that the daemon needs is there, a line each; exit 0 if every line says OK, else 1
     Check(Check),
     /// Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks
     Stats(Stats),
+}
+
+/// What `ctl` asks of which console.
+#[derive(Args, Debug)]
+pub struct Ctl {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Address of the console, if it is not on loopback
+    #[arg(long, value_name = "ADDRESS")]
+    pub address: Option<IpAddr>,
+
+    /// Port of the console, if it is not that of the configuration
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+
+    /// The command and its arguments, as on the console
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub words: Vec<String>,
 }
 
 /// How `check` looks.

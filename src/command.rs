@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod ctl;
+mod known;
 pub mod replay;
 pub mod serve;
 pub mod stats;

@@ -8,8 +8,6 @@ use clap::Parser;
 use sipban::cli::{Cli, Command};
 use sipban::command::serve::serve;
 use sipban::command::{check, ctl, replay, stats};
-use sipban::config::Config;
-use sipban::failure::Failure;
 use sipban::model::clock::Clock;
 
 fn main() -> ExitCode {
@@ -20,9 +18,7 @@ fn main() -> ExitCode {
             let open = || File::open(file);
             replay::print(&cli.config, open).map(|()| 0).map_err(|failure| failure.about(file))
         }
-        Some(Command::Ctl { json, words }) => Config::load(&cli.config)
-            .map_err(Failure::from)
-            .map(|(config, _)| ctl::run(&config.control, words, *json, &mut stdout(), &mut stderr())),
+        Some(Command::Ctl(options)) => ctl::run(&cli.config, options, &mut stdout(), &mut stderr()),
         Some(Command::Check(options)) => check::run(&cli.config, options, &Clock::start(), &mut stdout()),
         Some(Command::Stats(options)) => stats::run(&cli.config, options, &mut stdout(), &mut stderr()).map(|()| 0),
     };

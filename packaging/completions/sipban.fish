@@ -37,6 +37,8 @@ complete -c sipban -n "__fish_sipban_needs_command" -f -a "stats" -d 'Say what t
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipban -n "__fish_sipban_using_subcommand replay" -s c -l config -d 'Configuration file' -r -F
 complete -c sipban -n "__fish_sipban_using_subcommand replay" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand ctl" -l address -d 'Address of the console, if it is not on loopback' -r
+complete -c sipban -n "__fish_sipban_using_subcommand ctl" -l port -d 'Port of the console, if it is not that of the configuration' -r
 complete -c sipban -n "__fish_sipban_using_subcommand ctl" -s c -l config -d 'Configuration file' -r -F
 complete -c sipban -n "__fish_sipban_using_subcommand ctl" -l json -d 'Print JSON'
 complete -c sipban -n "__fish_sipban_using_subcommand ctl" -s h -l help -d 'Print help'

@@ -6,9 +6,12 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::Control;
+use super::known::{Known, known};
+use crate::cli;
+use crate::config::Secret;
 use crate::console::session::{PASSWORD_PROMPT, PROMPT};
 use crate::console::text::printable;
 use crate::failure::Failure;
@@ -20,34 +23,95 @@ pub const FAILED: u8 = 1;
 
 /// Does one command and returns the exit code: [`OK`], [`FAILED`], or of [`Failure`] `USAGE`, `UNAVAILABLE` if no
 /// console answers or lets us in, `OUTPUT`. The answer goes to `out`, or to `err` when the command failed.
-pub fn run(control: &Control, words: &[String], json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let mut complain = |text: &str| {
-        // Where standard error is closed, nobody wants to know.
-        let _ = writeln!(err, "{text}");
-    };
-    let command = words.join(" ");
-    if command.trim().is_empty() || command.contains(char::is_control) {
-        complain("sipban ctl: name one command of the console, such as 'sipban ctl status' or 'sipban ctl help'");
-        return Failure::USAGE;
+///
+/// # Errors
+/// If the configuration can be read and is wrong. Where it cannot be read, its defaults hold.
+pub fn run(config_file: &Path, options: &cli::Ctl, out: &mut dyn Write, err: &mut dyn Write) -> Result<u8, Failure> {
+    let Known { config, unread } = known(config_file)?;
+    let control = &config.control;
+    let host = options.address.unwrap_or(reachable(control.address));
+    let address = SocketAddr::new(host, options.port.unwrap_or(control.port));
+    let console = Console { address, password: control.password.as_ref() };
+    let code = console.call(&options.words, options.json, out, err);
+    if let Some(unread) = unread.filter(|_| code == Failure::UNAVAILABLE) {
+        complain(err, &format!("{unread}; say --address and --port if the console is elsewhere"));
     }
-    let answer = match ask(control, &format!("{command}{}", if json { " --json" } else { "" })) {
-        Ok(answer) => answer,
-        Err(error) => {
-            complain(&format!("sipban ctl: {error}"));
-            return Failure::UNAVAILABLE;
+    Ok(code)
+}
+
+/// Where a console is.
+#[derive(Clone, Copy, Debug)]
+pub struct Console<'a> {
+    /// Address and port to connect to.
+    pub address: SocketAddr,
+    /// For a console that asks for it.
+    pub password: Option<&'a Secret>,
+}
+
+impl Console<'_> {
+    /// Does one command there, as [`run`] does.
+    pub fn call(&self, words: &[String], json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+        let command = words.join(" ");
+        if command.trim().is_empty() || command.contains(char::is_control) {
+            complain(err, "name one command of the console, such as 'sipban ctl status' or 'sipban ctl help'");
+            return Failure::USAGE;
         }
-    };
-    if !answer.ok {
-        complain(answer.text.trim_end_matches('\n'));
-        return FAILED;
-    }
-    match out.write_all(answer.text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => OK,
-        Err(error) => {
-            complain(&format!("sipban ctl: cannot write the answer: {error}"));
-            Failure::OUTPUT
+        let answer = match self.ask(&format!("{command}{}", if json { " --json" } else { "" })) {
+            Ok(answer) => answer,
+            Err(error) => {
+                complain(err, &error.to_string());
+                return Failure::UNAVAILABLE;
+            }
+        };
+        if !answer.ok {
+            // Where standard error is closed, the exit code has to do.
+            let _ = err.write_all(answer.text.as_bytes());
+            return FAILED;
+        }
+        match out.write_all(answer.text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => OK,
+            Err(error) => {
+                complain(err, &format!("cannot write the answer: {error}"));
+                Failure::OUTPUT
+            }
         }
     }
+
+    fn ask(&self, command: &str) -> Result<Answer, Silence> {
+        /// Longer than the console itself waits for its owner.
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let address = self.address;
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|e| Silence::Unreachable(address, e))?;
+        let broken = |error| Silence::Broken(address, error);
+        stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
+        stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
+
+        let mut reader = BufReader::new(&stream);
+        let send = |text: String| (&stream).write_all(text.as_bytes()).map_err(broken);
+        // Nothing is sent before the prompt: who is refused would lose the reason with the connection.
+        let turn = |reader: &mut BufReader<&TcpStream>| match read_until(reader, &[PROMPT, PASSWORD_PROMPT]) {
+            Ok(Turn::Ours(prompt)) => Ok(prompt),
+            Ok(Turn::Over(said)) => Err(Silence::Refused(address, said)),
+            Err(error) => Err(broken(error)),
+        };
+        if turn(&mut reader)? == PASSWORD_PROMPT {
+            let Some(Secret(password)) = self.password else {
+                let why = "it wants control.password, which the configuration here does not have";
+                return Err(Silence::Refused(address, why.to_owned()));
+            };
+            send(format!("{password}\n"))?;
+            if turn(&mut reader)? == PASSWORD_PROMPT {
+                return Err(Silence::Refused(address, "control.password is not the one it wants".to_owned()));
+            }
+        }
+        send(format!("ctl\n{command}\n"))?;
+        read_answer(&mut reader).map_err(broken)
+    }
+}
+
+fn complain(err: &mut dyn Write, text: &str) {
+    // Where standard error is closed, the exit code has to do.
+    let _ = writeln!(err, "sipban ctl: {text}");
 }
 
 struct Answer {
@@ -75,34 +139,6 @@ impl fmt::Display for Silence {
             Silence::Refused(at, text) => write!(f, "the console at {at} closed the connection: {text}"),
         }
     }
-}
-
-fn ask(control: &Control, command: &str) -> Result<Answer, Silence> {
-    /// Longer than the console itself waits for its owner.
-    const PATIENCE: Duration = Duration::from_secs(60);
-    let address = SocketAddr::new(reachable(control.address), control.port);
-    let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|e| Silence::Unreachable(address, e))?;
-    let broken = |error| Silence::Broken(address, error);
-    stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
-
-    let mut reader = BufReader::new(&stream);
-    let send = |text: String| (&stream).write_all(text.as_bytes()).map_err(broken);
-    // Nothing is sent before the prompt: who is refused would lose the reason with the connection.
-    let turn = |reader: &mut BufReader<&TcpStream>| match read_until(reader, &[PROMPT, PASSWORD_PROMPT]) {
-        Ok(Turn::Ours(prompt)) => Ok(prompt),
-        Ok(Turn::Over(said)) => Err(Silence::Refused(address, said)),
-        Err(error) => Err(broken(error)),
-    };
-    if turn(&mut reader)? == PASSWORD_PROMPT {
-        let password = control.password.as_ref().map_or("", |password| &password.0);
-        send(format!("{password}\n"))?;
-        if turn(&mut reader)? == PASSWORD_PROMPT {
-            return Err(Silence::Refused(address, "control.password is not the one it wants".to_owned()));
-        }
-    }
-    send(format!("ctl\n{command}\n"))?;
-    read_answer(&mut reader).map_err(broken)
 }
 
 /// Where to reach a console of this machine: it listens on loopback too, wherever else it does, and there it knows us.
@@ -206,19 +242,19 @@ mod tests {
 
     #[test]
     fn a_missing_console_or_command_is_told_with_its_own_exit_code() {
-        let control = Control { address: Ipv4Addr::LOCALHOST.into(), port: 1, users: vec![], password: None };
-        let run = |words: &[&str]| {
+        let console = Console { address: (Ipv4Addr::LOCALHOST, 1).into(), password: None };
+        let call = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
             let (mut out, mut err) = (Vec::new(), Vec::new());
-            let code = run(&control, &words, false, &mut out, &mut err);
+            let code = console.call(&words, false, &mut out, &mut err);
             assert!(out.is_empty());
             (code, String::from_utf8(err).unwrap())
         };
-        let (code, text) = run(&["uptime"]);
+        let (code, text) = call(&["uptime"]);
         assert_eq!(code, Failure::UNAVAILABLE);
         assert!(text.contains("127.0.0.1:1") && text.contains("is sipban running"), "{text}");
         for words in [&[][..], &[" "], &["ping\nflush"]] {
-            assert_eq!(run(words).0, Failure::USAGE, "{words:?}");
+            assert_eq!(call(words).0, Failure::USAGE, "{words:?}");
         }
     }
 }

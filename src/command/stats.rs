@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
+use super::known::{Known, known};
 use crate::cli;
-use crate::config::Config;
 use crate::failure::{Failure, print};
 use line::Reader;
 use report::Report;
@@ -49,17 +49,18 @@ pub fn run(config_file: &Path, options: &cli::Stats, out: &mut dyn Write, err: &
     if problems.is_empty() { Ok(()) } else { Err(Failure::new(Failure::INPUT, problems.join("\n"))) }
 }
 
-/// The log of the configuration, or of the defaults where there is none, and its rotations.
+/// The log of the configuration, or of the defaults where that is not to be read, and its rotations.
 fn logs_of(config_file: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let config = Config::load_if_there(config_file)?;
+    let Known { config, unread } = known(config_file)?;
     let log = &config.log_file;
-    let mut found = files::rotations(log).map_err(|error| Failure::from(error).about(log))?;
+    let failed = |why: String| {
+        let unread = unread.as_ref().map_or(String::new(), |unread| format!(" ({unread}; this is the default)"));
+        Failure::new(Failure::INPUT, why + &unread).about(log)
+    };
+    let mut found = files::rotations(log).map_err(|error| failed(error.to_string()))?;
     // A FIFO or a device would be read for ever.
     found.retain(|log| log.is_file());
-    match found.is_empty() {
-        true => Err(Failure::new(Failure::INPUT, "there is no such log; name one").about(log)),
-        false => Ok(found),
-    }
+    if found.is_empty() { Err(failed("there is no such log; name one".to_owned())) } else { Ok(found) }
 }
 
 fn shown(report: &Report, options: &cli::Stats) -> String {

@@ -83,6 +83,80 @@ fn an_address_that_fails_waits_longer_each_time() {
     assert!(enter(&outside, Some("open sesame")).ends_with("sipban>"), "what was before is forgotten");
 }
 
+/// What `sipban` with these arguments says to `nobody`, after root has done this: exit status, output, complaint.
+fn as_nobody_after(lab: &Lab, preparation: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    // Where he may go, unlike the folder it was built in.
+    let program = lab.path("sipban");
+    if !program.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_sipban"), &program).unwrap();
+        lab.netns.run(&["chmod", "755", &lab.folder.path().display().to_string()]);
+    }
+    let script = format!("{preparation} exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"");
+    let mut command = lab.program("unshare");
+    command.args(["--mount", "sh", "-c", &script, "sh"]).arg(&program).arg("-c").arg(lab.path("conf"));
+    let output = lab.netns.enter(|| command.args(args).output().unwrap());
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn as_nobody(lab: &Lab, args: &[&str]) -> (Option<i32>, String, String) {
+    as_nobody_after(lab, "", args)
+}
+
+#[test]
+fn a_named_user_needs_no_right_to_read_the_configuration() {
+    let Some(mut lab) = Lab::new(Variant::Nft) else { return };
+    lab.set("control.users", "nobody");
+    lab.start();
+    let (status, said, complaint) = as_nobody(&lab, &["ctl", "uptime"]);
+    assert!(status == Some(0) && said.starts_with("Uptime ") && complaint.is_empty(), "{complaint}");
+    let (status, said, complaint) = as_nobody(&lab, &["ctl", "--address", "127.0.0.1", "--port", "4451", "uptime"]);
+    assert!(status == Some(0) && said.starts_with("Uptime ") && complaint.is_empty(), "{complaint}");
+
+    // Elsewhere it has to be told where.
+    lab.stop();
+    lab.set("control.port", "4452");
+    lab.launch(&[]);
+    wait_until("the console", || lab.run(&["ctl", "uptime"]).status.success());
+    let (status, _, complaint) = as_nobody(&lab, &["ctl", "uptime"]);
+    assert_eq!(status, Some(69), "{complaint}");
+    let unread = format!("{} cannot be read: Permission denied", lab.path("conf").display());
+    assert!(complaint.contains(&unread) && complaint.contains("--port"), "{complaint}");
+    let (status, said, complaint) = as_nobody(&lab, &["ctl", "--port", "4452", "uptime"]);
+    assert!(status == Some(0) && said.starts_with("Uptime ") && complaint.is_empty(), "{complaint}");
+}
+
+#[test]
+fn statistics_need_no_right_to_read_the_configuration() {
+    let Some(lab) = Lab::new(Variant::Nft) else { return };
+    // A file system of their own, so that the machine's log is out of sight.
+    let own = "mount -t tmpfs none /var/log &&";
+    let log = "echo '[2026-11-22 10:00:00] BLOCK => 192.0.2.7 (Invalid Account)' >/var/log/sipban.log &&";
+    let (status, said, complaint) = as_nobody_after(&lab, &format!("{own} {log}"), &["stats", "--csv"]);
+    assert!(status == Some(0) && said.contains("192.0.2.7") && complaint.is_empty(), "{said}{complaint}");
+
+    let (status, _, complaint) = as_nobody_after(&lab, own, &["stats"]);
+    assert_eq!(status, Some(66), "{complaint}");
+    let unread = format!("{} cannot be read: Permission denied", lab.path("conf").display());
+    assert!(
+        complaint.contains("/var/log/sipban.log: there is no such log") && complaint.contains(&unread),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_configuration_that_is_named_and_not_there_is_an_error() {
+    let Some(lab) = Lab::new(Variant::Nft) else { return };
+    for command in ["ctl status", "stats"] {
+        let args = [&["-c", "/no/such/file"][..], &command.split(' ').collect::<Vec<_>>()].concat();
+        let mut program = lab.program(env!("CARGO_BIN_EXE_sipban"));
+        let output = program.args(args).output().unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{complaint}");
+        assert!(complaint.contains("/no/such/file"), "{complaint}");
+    }
+}
+
 #[test]
 fn root_on_the_machine_needs_no_password_wherever_the_console_listens() {
     let Some(mut lab) = Lab::new(Variant::Nft) else { return };
