@@ -17,7 +17,7 @@ use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
 
 pub use budget::Budget;
-pub use escape::{Escaped, escape};
+pub use escape::{Escaped, escape, is_command, printable};
 pub use output::Target;
 pub use repeats::Repeats;
 pub use zone::local_time;

@@ -507,3 +507,35 @@ fn ctl_gives_the_reason_when_it_is_not_let_in() {
     assert_eq!((code, out.as_str()), (Failure::UNAVAILABLE, ""));
     assert!(err.contains("too many sessions"), "{err}");
 }
+
+#[test]
+fn a_false_console_commands_no_terminal() {
+    let harmful = "\u{1b}]0;x\u{7}\u{9b}2J\u{202e}";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let control = control(listener.local_addr().unwrap().port());
+    let answers =
+        [format!("sipban>\nctl\n {harmful}\nok\n"), format!("sipban>\nctl\n {harmful}\nerror\n"), harmful.to_owned()];
+    let serve = || {
+        for answer in &answers {
+            let mut stream = listener.accept().unwrap().0;
+            stream.write_all(answer.as_bytes()).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            // Until the other side has heard enough.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(serve);
+        for code in [ctl::OK, ctl::FAILED, Failure::UNAVAILABLE] {
+            let (ended, out, err) = ctl(&control, &["uptime"], false);
+            let said = out + &err;
+            assert_eq!(ended, code, "{said}");
+            assert!(said.contains(r"\u{1b}]0;x\u{7}\u{9b}2J\u{202e}") && !said.contains(is_command), "{said}");
+        }
+    });
+}
+
+/// What a terminal would obey, but for the ends of lines.
+fn is_command(c: char) -> bool {
+    c != '\n' && sipban::logging::is_command(c)
+}

@@ -291,7 +291,8 @@ fn closed() -> End {
 }
 
 fn not_asterisk(line: &[u8]) -> End {
-    let start = line.get(..40).unwrap_or(line).escape_ascii();
+    // Whoever shows it escapes it.
+    let start = String::from_utf8_lossy(line.get(..40).unwrap_or(line));
     End::Lost(format!("no manager interface: it greets with \"{start}\""))
 }
 

@@ -4,7 +4,7 @@
 //! behind a space up to `ok` or `error`.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read as _, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
@@ -13,8 +13,11 @@ use super::known::{Known, known};
 use crate::cli;
 use crate::config::Secret;
 use crate::console::session::{PASSWORD_PROMPT, PROMPT};
-use crate::console::text::printable;
 use crate::failure::Failure;
+use crate::logging::printable;
+
+/// At most this many bytes of an answer are read, enough for a list of three million blocks.
+const MAX_ANSWER: u64 = 256 << 20;
 
 /// The command was done.
 pub const OK: u8 = 0;
@@ -105,7 +108,7 @@ impl Console<'_> {
             }
         }
         send(format!("ctl\n{command}\n"))?;
-        read_answer(&mut reader).map_err(broken)
+        read_answer(&mut reader, MAX_ANSWER).map_err(broken)
     }
 }
 
@@ -165,7 +168,7 @@ fn read_until<'a>(reader: &mut impl BufRead, prompts: &[&'a str]) -> io::Result<
         match byte {
             Ok(byte) => said.push(byte),
             // Closed with something of ours unread.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => return Err(error),
         }
         if let Some(prompt) = prompts.iter().find(|prompt| said.ends_with(prompt.as_bytes())) {
@@ -175,21 +178,27 @@ fn read_until<'a>(reader: &mut impl BufRead, prompts: &[&'a str]) -> io::Result<
     Ok(Turn::Over(printable(String::from_utf8_lossy(&said).trim())))
 }
 
-fn read_answer(reader: &mut impl BufRead) -> io::Result<Answer> {
+/// Reads an answer of at most this many bytes. Whatever listens there, what it says commands no terminal.
+fn read_answer(reader: impl BufRead, limit: u64) -> io::Result<Answer> {
+    let mut lines = reader.take(limit);
     let (mut begun, mut text) = (false, String::new());
-    for line in reader.lines() {
-        let line = line?;
-        match line.as_str() {
-            "ctl" => begun = true,
-            "ok" | "error" if begun => return Ok(Answer { ok: line == "ok", text }),
+    loop {
+        let mut line = Vec::new();
+        lines.read_until(b'\n', &mut line)?;
+        if line.pop() != Some(b'\n') {
+            let too_long = || io::Error::new(ErrorKind::InvalidData, format!("it is longer than {limit} bytes"));
+            return Err(if lines.limit() == 0 { too_long() } else { ErrorKind::UnexpectedEof.into() });
+        }
+        match &line[..] {
+            b"ctl" => begun = true,
+            b"ok" | b"error" if begun => return Ok(Answer { ok: line == b"ok", text }),
             _ if begun => {
-                text.push_str(line.strip_prefix(' ').unwrap_or(&line));
+                text.push_str(&printable(&String::from_utf8_lossy(line.strip_prefix(b" ").unwrap_or(&line))));
                 text.push('\n');
             }
             _ => {}
         }
     }
-    Err(io::ErrorKind::UnexpectedEof.into())
 }
 
 #[cfg(test)]
@@ -198,7 +207,7 @@ mod tests {
     use std::io::Cursor;
 
     fn answer(text: &str) -> io::Result<(bool, String)> {
-        read_answer(&mut Cursor::new(text)).map(|answer| (answer.ok, answer.text))
+        read_answer(Cursor::new(text), 100).map(|answer| (answer.ok, answer.text))
     }
 
     #[test]
@@ -211,7 +220,25 @@ mod tests {
     #[test]
     fn an_answer_cut_short_is_no_answer() {
         for text in ["", "ok\n", "ctl\n", "ctl\n 192.0.2.7 bl"] {
-            assert_eq!(answer(text).unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{text:?}");
+            assert_eq!(answer(text).unwrap_err().kind(), ErrorKind::UnexpectedEof, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_false_console_says_commands_no_terminal() {
+        let said = "ctl\n a\u{1b}[2J\u{9b}\u{202e}b\r\u{7}\n\u{1b}c\nerror\n";
+        assert_eq!(answer(said).unwrap(), (false, "a\\u{1b}[2J\\u{9b}\\u{202e}b\\r\\u{7}\n\\u{1b}c\n".to_owned()));
+        let read = read_answer(Cursor::new(b"ctl\n \xff\nok\n"), 100).unwrap();
+        assert_eq!(read.text, "\u{fffd}\n");
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_given_up() {
+        let (fits, endless) = (" x".repeat(47) + "\nok\n", " x\n".repeat(40));
+        assert_eq!(format!("ctl\n{fits}").len(), 102);
+        assert_eq!(answer(&format!("ctl\n{}", &fits[2..])).unwrap().1.len(), 92);
+        for said in [format!("ctl\n{fits}"), format!("ctl\n{endless}"), "x".repeat(200)] {
+            assert!(answer(&said).err().unwrap().to_string().contains("longer than 100 bytes"), "{said}");
         }
     }
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::config;
 use crate::console::request::Request;
-use crate::console::text;
+use crate::logging::printable;
 use crate::model::net::NetOrHost;
 use crate::model::net::Plain;
 use crate::model::net::{is_too_wide, widest};
@@ -159,7 +159,7 @@ fn excerpt(word: &str) -> String {
     if shown.len() < word.len() {
         shown.push_str("...");
     }
-    text::printable(&shown)
+    printable(&shown)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::console::request::{Reply, Status, Top};
 use crate::console::whois;
+use crate::logging::{is_command, printable};
 use crate::model::block::BlockLine;
 use crate::model::clock::UnixTime;
 use crate::model::net::Plain;
@@ -146,14 +147,6 @@ pub fn json(reply: &Reply, local_time: LocalTime) -> Page {
     }
 }
 
-/// Text with its control characters made visible, so that nobody who had a say in it plays with the terminal.
-pub fn printable(text: &str) -> String {
-    if !text.contains(char::is_control) {
-        return text.to_owned();
-    }
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 fn content(value: Value) -> Value {
     match value {
         Value::Object(named) => named.into_iter().next().map_or(Value::Null, |(_, content)| content),
@@ -161,14 +154,14 @@ fn content(value: Value) -> Value {
     }
 }
 
-/// The value as text. serde_json writes DEL and the C1 controls as they are; they occur in strings only, where an
-/// escape means the same.
+/// The value as text. serde_json writes DEL, the C1 controls and what turns the direction of writing as they are; they
+/// occur in strings only, where an escape means the same.
 fn json_text(value: &Value) -> String {
     let text = value.to_string();
-    if !text.contains(char::is_control) {
+    if !text.contains(is_command) {
         return text;
     }
-    text.chars().map(|c| if c.is_control() { format!("\\u{:04x}", c as u32) } else { c.to_string() }).collect()
+    text.chars().map(|c| if is_command(c) { format!("\\u{:04x}", c as u32) } else { c.to_string() }).collect()
 }
 
 fn block_line(block: &BlockLine, local_time: LocalTime) -> String {
@@ -532,11 +525,11 @@ mod tests {
             (blocks, true, r#"[{"end":55,"net":"192.0.2.7/32","reason":"Manual block"}]"#),
             (Reply::Blocked(net("192.0.2.7/32")), true, r#"{"blocked":"192.0.2.7/32"}"#),
             (Reply::NoDump, false, r#""no_dump""#),
-            (Reply::Failed("a\n\u{9b}b".to_owned()), false, r#"{"failed":"a\n\u009bb"}"#),
+            (Reply::Failed("a\n\u{9b}b\u{202e}".to_owned()), false, r#"{"failed":"a\n\u009bb\u202e"}"#),
         ];
         for (reply, ok, text) in cases {
             let page = json(&reply, local_time);
-            assert!(!page.lines[0].contains(char::is_control), "{page:?}");
+            assert!(!page.lines[0].contains(is_command), "{page:?}");
             let value: Value = serde_json::from_str(&page.lines[0]).unwrap();
             assert_eq!(value, serde_json::from_str::<Value>(text).unwrap());
             assert_eq!((page.ok, page.lines.len()), (ok, 1));
