@@ -251,14 +251,17 @@ fn one_session_too_many_is_told_so_and_a_place_that_is_left_can_be_taken() {
 }
 
 #[test]
-fn browsers_and_tls_clients_are_hung_up_on_without_a_word() {
+fn clients_of_other_protocols_are_hung_up_on_without_a_word() {
     let console = open_with(|request| panic!("{request:?}"));
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\nflush\r\n", "x".repeat(2000));
     for request in [
         &b"GET / HTTP/1.1\r\nHost: 127.0.0.1:4451\r\n\r\nflush\r\n"[..],
         b"POST / HTTP/1.1\r\n\r\nflush\r\n",
         b"Host: 127.0.0.1\r\nflush\r\n",
+        b"OPTIONS rtsp://127.0.0.1:4451/ RTSP/1.0\r\nCSeq: 1\r\n\r\nflush\r\n",
+        b"OPTIONS sip:nm SIP/2.0\r\n\r\nflush\r\n",
         b"\x16\x03\x01\x02\x00\nflush\r\n",
+        b"\x80\x2e\x01\x00\x02\nflush\r\n",
         long.as_bytes(),
     ] {
         let mut client = Client::greeted(&console);

@@ -86,11 +86,17 @@ pub fn parse(line: &str) -> Result<Command, String> {
     Ok(Command::Ask { request, json })
 }
 
-/// Whether a line is part of an HTTP request. A web page can make a browser send one to any port, with lines of the
-/// page's own choosing further down.
-pub fn speaks_http(line: &str) -> bool {
-    let line = line.to_ascii_lowercase();
-    line.contains(" http/") || line.starts_with("host:")
+/// Whether a line is part of a request in another protocol, such as HTTP, RTSP or SIP, which name themselves with their
+/// version: `HTTP/1.1`. A web page can make a browser send one to any port, with lines of the page's own choosing
+/// further down.
+pub fn is_foreign(line: &str) -> bool {
+    let names_protocol = |word: &str| {
+        word.split_once('/').is_some_and(|(name, version)| {
+            let is_version = version.contains('.') && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic()) && is_version
+        })
+    };
+    line.split_whitespace().any(names_protocol) || line.get(..5).is_some_and(|key| key.eq_ignore_ascii_case("host:"))
 }
 
 fn white_list(action: &str, words: &[&str]) -> Result<Request, String> {
@@ -273,12 +279,30 @@ mod tests {
     }
 
     #[test]
-    fn http_is_recognised_and_commands_are_not_taken_for_it() {
-        for line in ["GET / HTTP/1.1", "POST /flush http/1.0", "PRI * HTTP/2.0", "Host: localhost:4451", "host:x"] {
-            assert!(speaks_http(line), "{line}");
+    fn other_protocols_are_recognised_and_commands_are_not_taken_for_them() {
+        for line in [
+            "GET / HTTP/1.1",
+            "POST /flush http/1.0",
+            "PRI * HTTP/2.0",
+            "Host: localhost:4451",
+            "host:x",
+            "OPTIONS rtsp://127.0.0.1:4451/ RTSP/1.0",
+            "RTSP/1.0 200 OK",
+            "REGISTER sip:127.0.0.1:4451 SIP/2.0",
+        ] {
+            assert!(is_foreign(line), "{line}");
         }
-        for line in ["", "block", "wl add host.example", "why 192.0.2.7", "get"] {
-            assert!(!speaks_http(line), "{line}");
+        for line in [
+            "",
+            "block",
+            "wl add host.example",
+            "why 192.0.2.7",
+            "get",
+            "block 10.0.0.0/8",
+            "block fe80::/10",
+            "wl add a/1",
+        ] {
+            assert!(!is_foreign(line), "{line}");
         }
     }
 

@@ -60,7 +60,7 @@ impl<'a> Session<'a> {
             self.say(PASSWORD_PROMPT)?;
             let left = deadline.saturating_sub(self.context.clock.now().monotonic);
             let Some(Input::Line(line)) = self.input(left)? else { return Ok(false) };
-            if command::speaks_http(&line) {
+            if command::is_foreign(&line) {
                 return Ok(false);
             }
             if access::is_password(&line, password) {
@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
         while let Some(input) = self.input(idle)? {
             match input {
                 Input::Line(line) => {
-                    if command::speaks_http(&line) || !self.obey(&line)? {
+                    if command::is_foreign(&line) || !self.obey(&line)? {
                         return Ok(());
                     }
                 }
@@ -210,9 +210,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The next thing the user does, or `None` if he is gone, silent for `patience`, or speaks TLS.
+    /// The next thing the user does, or `None` if he is gone, silent for `patience`, or no user at all.
     fn input(&mut self, patience: Duration) -> io::Result<Option<Input>> {
-        const TLS_HANDSHAKE: u8 = 0x16;
         let deadline = self.context.clock.now().monotonic + patience;
         let mut bytes = [0; 4096];
         loop {
@@ -231,7 +230,7 @@ impl<'a> Session<'a> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
             };
-            if std::mem::take(&mut self.fresh) && bytes[0] == TLS_HANDSHAKE {
+            if std::mem::take(&mut self.fresh) && begins_tls(bytes[0]) {
                 return Ok(None);
             }
             self.inputs.extend(self.telnet.feed(&bytes[..length], &mut self.out));
@@ -247,4 +246,10 @@ impl<'a> Session<'a> {
         self.out = Vec::new();
         sent
     }
+}
+
+/// Whether a connection that begins with this byte speaks TLS: with its record of a handshake, or that of SSL 2, which
+/// old clients begin with and no text in UTF-8 does.
+fn begins_tls(byte: u8) -> bool {
+    matches!(byte, 0x16 | 0x80..=0xbf)
 }

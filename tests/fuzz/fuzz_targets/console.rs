@@ -18,7 +18,7 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
         );
         // A byte that is no text becomes a sign of three.
         assert!(line.len() <= 3 * MAX_LINE);
-        command::speaks_http(&line);
+        command::is_foreign(&line);
         match command::parse(&line) {
             Ok(Command::Ask { request: Request::Block(net, _) | Request::Unblock(net), .. }) => {
                 assert_eq!(net, net.trunc());
