@@ -3,3 +3,4 @@
 pub mod dump;
 pub mod durable;
 pub mod journal;
+mod lines;

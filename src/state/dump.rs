@@ -5,7 +5,7 @@
 //! restore looks at the first two fields only, so the reason does not disturb it; but it takes any IPv4 address it
 //! finds, in comments too (so ours hold none), and of a network only the first address.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use crate::file;
@@ -15,6 +15,7 @@ use crate::model::clock::UnixTime;
 use crate::model::net::Plain;
 use crate::model::net::is_too_wide;
 use crate::state::durable;
+use crate::state::lines::{Problems, each_line};
 
 /// What a dump holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,13 +44,13 @@ pub enum Error {
     },
 }
 
-/// So many damaged lines are described one by one.
+/// At most this many damaged lines are described one by one.
 pub const MOST_PROBLEMS: usize = 20;
 
 /// Longest line looked at, in bytes. The longest line of ours has about 80.
 const LONGEST_LINE: u64 = 1024;
 
-/// No block ends so many seconds after one made now: ten years. A time in milliseconds would be for ever.
+/// No block ends later than this many seconds after one made now: ten years. A time in milliseconds would be for ever.
 const FARTHEST: u64 = 315_360_000;
 
 /// Writes a dump readable by its owner alone. It is there as a whole, and on the disk, or not at all.
@@ -77,35 +78,22 @@ pub fn read(path: &Path, unless_told: UnixTime) -> Result<Dump, Error> {
     parse(BufReader::new(file), unless_told).map_err(|source| Error::Io { doing: "read", path: path.into(), source })
 }
 
-fn parse(mut input: impl BufRead, unless_told: UnixTime) -> io::Result<Dump> {
-    let mut dump = Dump::default();
-    let mut damaged = 0;
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        // A line longer than the limit comes as several, each of them damaged.
-        if input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        let text = String::from_utf8_lossy(&line);
+fn parse(input: impl BufRead, unless_told: UnixTime) -> io::Result<Dump> {
+    let mut blocks = Vec::new();
+    let mut problems = Problems::at_most(MOST_PROBLEMS);
+    // Of an over-long line each piece is damaged.
+    each_line(input, LONGEST_LINE, |number, line| {
+        let text = String::from_utf8_lossy(line);
         let text = text.trim();
         if text.is_empty() || text.starts_with('#') {
-            continue;
+            return;
         }
         match parse_line(text, unless_told) {
-            Ok(block) => dump.blocks.push(block),
-            Err(why) => {
-                damaged += 1;
-                if damaged <= MOST_PROBLEMS {
-                    dump.problems.push(format!("line {number}: \"{}\": {why}", escape(text)));
-                }
-            }
+            Ok(block) => blocks.push(block),
+            Err(why) => problems.add(|| format!("line {number}: \"{}\": {why}", escape(text))),
         }
-    }
-    if damaged > MOST_PROBLEMS {
-        dump.problems.push(format!("and {} more damaged lines", damaged - MOST_PROBLEMS));
-    }
-    Ok(dump)
+    })?;
+    Ok(Dump { blocks, problems: problems.told() })
 }
 
 fn parse_line(line: &str, unless_told: UnixTime) -> Result<BlockLine, &'static str> {

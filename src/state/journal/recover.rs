@@ -1,16 +1,16 @@
 //! Reading a journal, however damaged, in bounded memory.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use ipnet::IpNet;
 
 use super::record::Record;
 use super::{HEADER, TAG};
-use crate::model::block::Block;
-use crate::model::block::Port;
+use crate::model::block::{Block, Port};
 use crate::model::clock::UnixTime;
 use crate::model::memory::{Home, Memory, Offence};
+use crate::state::lines::{Problems, each_line};
 
 /// What a file says.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) enum Tag {
     Foreign,
 }
 
-/// So many damaged lines are named one by one.
+/// At most this many damaged lines are named one by one.
 const MOST_PROBLEMS: usize = 10;
 
 /// Longest line looked at, in bytes. The name of an account makes ours as long as 500.
@@ -74,7 +74,7 @@ const LONGEST_LINE: u64 = 1024;
 
 /// Reads to the end. Lines that check themselves are taken even from a file that is not ours by its tag: if only
 /// its beginning is damaged, that is all that is lost.
-pub(super) fn recover(mut input: impl BufRead) -> io::Result<Found> {
+pub(super) fn recover(input: impl BufRead) -> io::Result<Found> {
     let mut found = Found {
         tag: Tag::Unwritten,
         blocks: HashMap::new(),
@@ -85,39 +85,28 @@ pub(super) fn recover(mut input: impl BufRead) -> io::Result<Found> {
         torn: 0,
         problems: Vec::new(),
     };
-    let mut damaged = 0;
-    let mut line = Vec::with_capacity(LONGEST_LINE as usize);
-    for number in 1.. {
-        line.clear();
-        // An over-long line comes in pieces, of which each but perhaps the last is damaged.
-        let read = input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
-        if read == 0 {
-            break;
-        }
-        found.torn += read as u64;
+    let mut problems = Problems::at_most(MOST_PROBLEMS);
+    // Of an over-long line each piece but perhaps the last is damaged.
+    each_line(input, LONGEST_LINE, |number, line| {
+        found.torn += line.len() as u64;
         let text = line.strip_suffix(b"\n");
         if text.is_some() {
             found.whole += std::mem::take(&mut found.torn);
         }
         if number == 1 {
-            found.tag = tag(&line);
+            found.tag = tag(line);
         }
         match text.and_then(Record::parse) {
             Some(record) => found.enter(record),
             // The tag; or an empty line, left by an append behind a line that a full disk cut off.
             None if number == 1 || text == Some(b"") => {}
-            None => {
-                damaged += 1;
-                if damaged <= MOST_PROBLEMS {
-                    let what = if text.is_some() { "damaged" } else { "cut off" };
-                    found.problems.push(format!("line {number} is {what}, it is left out"));
-                }
-            }
+            None => problems.add(|| {
+                let what = if text.is_some() { "damaged" } else { "cut off" };
+                format!("line {number} is {what}, it is left out")
+            }),
         }
-    }
-    if damaged > MOST_PROBLEMS {
-        found.problems.push(format!("and {} more damaged lines", damaged - MOST_PROBLEMS));
-    }
+    })?;
+    found.problems = problems.told();
     Ok(found)
 }
 
