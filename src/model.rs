@@ -8,5 +8,6 @@ pub mod book;
 pub mod clock;
 pub mod memory;
 pub mod net;
+pub mod quote;
 pub mod security;
 pub mod target;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{Backend, OnStop, ScopeConfig, Secret};
 use crate::model::net;
+use crate::model::quote::quoted;
 use crate::model::target::{self, ChainName, Target};
 
 /// At most this many seconds does the kernel keep an entry of a set of ipset: its timer counts milliseconds in 31 bits.
@@ -264,11 +265,8 @@ fn words(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// The value in quotes, control characters escaped, cut where it is of no more use.
 fn expected(what: &str, found: &str) -> String {
-    let shown: String = found.chars().take(60).collect();
-    let more = if shown.len() < found.len() { "..." } else { "" };
-    format!("expected {what}, found {shown:?}{more}")
+    format!("expected {what}, found {}", quoted(found))
 }
 
 #[cfg(test)]

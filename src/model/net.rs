@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use ipnet::IpNet;
 
 use crate::model::allowlist::Allowlist;
+use crate::model::quote::quoted;
 
 /// An address, written without its `/32` or `/128`, or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,9 +116,8 @@ impl FromStr for NetOrHost {
     /// What a [`Plain`] is read from, or a host name.
     fn from_str(text: &str) -> Result<NetOrHost, String> {
         let net = text.parse().ok().map(|Plain(net)| NetOrHost::Net(net));
-        net.or_else(|| host(text).map(NetOrHost::Host)).ok_or_else(|| {
-            format!("{:?} is no address, network or host name", text.chars().take(60).collect::<String>())
-        })
+        net.or_else(|| host(text).map(NetOrHost::Host))
+            .ok_or_else(|| format!("{} is no address, network or host name", quoted(text)))
     }
 }
 

@@ -7,7 +7,6 @@ use log::{info, warn};
 use super::gate::{Asked, Denied, Plan};
 use super::{Owner, send};
 use crate::console::request::{Reply, Request, Status};
-use crate::logging::escape;
 use crate::model::block::{Block, BlockLine, Reason};
 use crate::model::clock::Now;
 use crate::model::net::{NetOrHost, Plain};
@@ -143,7 +142,7 @@ impl Owner {
             }
         }
         info!("RESTORE RULES => {} blocks from {}", blocks.len(), self.config.dump.display());
-        problems.iter().for_each(|problem| warn!("RESTORE RULES => {}", escape(problem)));
+        problems.iter().for_each(|problem| warn!("RESTORE RULES => {problem}"));
         Reply::Restored { chain: self.config.firewall.chain.to_string(), blocks, problems }
     }
 

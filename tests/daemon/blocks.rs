@@ -134,6 +134,17 @@ fn flushed_blocks_are_restored_with_their_ends_and_reasons() {
 }
 
 #[test]
+fn what_is_wrong_with_a_dump_is_escaped_once() {
+    let Some(mut lab) = Lab::new(Variant::Nft) else { return };
+    fs::write(lab.path("dump"), "\x1b[31m,5\n").unwrap();
+    lab.start();
+    let problem = r#"line 1: "\x1b[31m,5": no address or network"#;
+    let answer = lab.console("restore");
+    assert!(answer.contains(problem), "{answer}");
+    lab.wait_for_log(&format!("RESTORE RULES => {problem}"));
+}
+
+#[test]
 fn a_dump_of_the_perl_program_is_restored() {
     let Some(mut lab) = Lab::new(Variant::Nft) else { return };
     lab.start();
