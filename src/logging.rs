@@ -93,7 +93,7 @@ impl LogHandle {
 }
 
 fn logger(handle: &LogHandle) -> Box<dyn log::Log> {
-    // simplelog fixes its offset from UTC at start, so the time is ours.
+    // simplelog fixes its offset from UTC at start, so we write the time ourselves.
     let bare = ConfigBuilder::new()
         .set_time_level(LevelFilter::Off)
         .set_level_padding(simplelog::LevelPadding::Off)
@@ -102,7 +102,7 @@ fn logger(handle: &LogHandle) -> Box<dyn log::Log> {
         .set_thread_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .build();
-    // The level is that of the crate `log`, which can change.
+    // The level is set in the crate `log`, where it can be changed.
     WriteLogger::new(LevelFilter::Trace, bare, Lines { handle: handle.clone(), pending: Vec::new() })
 }
 

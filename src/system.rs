@@ -1,4 +1,4 @@
-//! What the operating system has to do with us: life in the background, signals, the tick of every second.
+//! What we have to do with the operating system: life in the background, signals, the tick of every second.
 
 pub mod daemon;
 pub mod signals;

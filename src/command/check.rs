@@ -4,8 +4,8 @@
 //! some that it then does not make. (Whatever is asked of iptables of the old kind, the kernel makes the empty table.)
 //!
 //! What is looked at, in this order: the configuration; rights; the login to Asterisk, and whether security events
-//! arrive; Asterisk's own doors; iptables, ip6tables, ipset or nft; other firewalls; the interface; the ports that Asterisk listens on; the
-//! white list; the console's port; the files.
+//! arrive; Asterisk's own doors; iptables, ip6tables, ipset or nft; other firewalls; the interface; the ports that
+//! Asterisk listens on; the white list; the console's port; the files.
 
 mod asterisk;
 mod doors;
@@ -180,7 +180,7 @@ pub fn run(config_file: &Path, options: &cli::Check, clock: &Clock, out: &mut dy
     let well = findings.iter().all(|finding| finding.level == Level::Ok);
     if options.json {
         let report = Report { ok: well, findings };
-        // Maps with keys that are no texts, which are not in it, are all that could fail.
+        // Only a map whose keys are no texts could fail, and there is none.
         print(out, &(serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"), "what was found")?;
     }
     Ok(if well { OK } else { NOT_WELL })

@@ -24,8 +24,8 @@ use crate::state::journal::Journal;
 use crate::system::daemon::{self, PidFile, Report};
 use crate::system::{signals, ticker};
 
-/// Events that may wait for the owner. Each can be what one read brought, so this is what four megabytes of AMI come to;
-/// beyond it TCP holds Asterisk back.
+/// At most this many events wait for the owner. One event may hold what a read brought, 64 KiB, so that up to four
+/// megabytes of AMI wait; beyond that TCP holds Asterisk back.
 const INBOX: usize = 64;
 
 /// Guards the PBX until told to stop. As a daemon, returns once the process in the background does.
@@ -75,8 +75,8 @@ fn set_up(config_file: &Path, run: &Run) -> Result<(Owner, Receiver<Event>, Opti
     Ok((owner, inbox, pid_file))
 }
 
-/// The parts, those that may fail before the firewall is touched first. A dry run opens no console and keeps no
-/// journal, so that it can be started beside the daemon that guards the machine.
+/// Makes the parts of the daemon, first those that may fail before the firewall is touched. A dry run opens no console
+/// and keeps no journal, so that it can be started beside the daemon that guards the machine.
 fn assemble(
     config: Config,
     config_file: &Path,

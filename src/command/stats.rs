@@ -28,10 +28,10 @@ use report::Report;
 use tally::Tally;
 use text::Canvas;
 
-/// Most threads that read. Each may need some 100 megabytes, and a disk gives no more to a fifth.
+/// At most this many threads read. Each may need some 100 megabytes, and a fifth would not make the disk faster.
 const MOST_THREADS: usize = 4;
 
-/// Bytes above which it takes long enough to show how far it has come.
+/// From this many bytes on it takes long enough to show how far it has come.
 const LONG: u64 = 100 << 20;
 
 /// Reads the logs and writes the report to `out`; how far it has come, if that takes a while, to `err`.
@@ -65,7 +65,7 @@ fn logs_of(config_file: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 fn shown(report: &Report, options: &cli::Stats) -> String {
     if options.json {
-        // Maps with keys that are no texts, which cannot be, are all that could fail.
+        // Only a map whose keys are no texts could fail, and there is none.
         serde_json::to_string_pretty(report).unwrap_or_default() + "\n"
     } else if options.csv {
         report.csv()
@@ -103,7 +103,7 @@ fn read(logs: &[PathBuf], err: &mut dyn Write) -> io::Result<(Tally, Vec<String>
         for number in 0..threads {
             let (waiting, progress, done) = (&waiting, &progress, done.clone());
             let work = move || {
-                // It is there as long as this thread is.
+                // The receiver is there as long as this thread is.
                 let _ = done.send(read_in_turn(waiting, progress));
             };
             thread::Builder::new().name(format!("stats-{number}")).spawn_scoped(scope, work)?;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::model::clock::Now;
 
-/// The time in which as many lines as at once may be logged again.
+/// A budget that is used up is full again after this time.
 const REFILL: Duration = Duration::from_secs(3600);
 
-/// Time over which lines that were left out are summed up.
+/// At most once in this time it is told how many lines were left out.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Lines that may still be logged one by one, and how many were not.

@@ -1,4 +1,4 @@
-//! Local time, as the seconds pass from standard to daylight saving time and back.
+//! Local time, which follows daylight saving time.
 
 use std::sync::{LazyLock, PoisonError, RwLock};
 
@@ -31,7 +31,7 @@ fn zone_of_machine() -> TimeZone {
 }
 
 fn format_time(time: UnixTime, zone: TimeZoneRef<'_>) -> String {
-    // At most LATEST, so it fits.
+    // At most LATEST, which fits.
     let seconds = time.0.min(LATEST) as i64;
     let offset = zone.find_local_time_type(seconds).map_or(0, |local| i64::from(local.ut_offset()));
     match UtcDateTime::from_timespec(seconds + offset, 0) {
@@ -44,7 +44,7 @@ fn format_time(time: UnixTime, zone: TimeZoneRef<'_>) -> String {
             t.minute(),
             t.second()
         ),
-        // Not with seconds between 1970 and 9999.
+        // Never happens: the seconds are between 1970 and 9999.
         Err(_) => seconds.to_string(),
     }
 }

@@ -87,7 +87,7 @@ impl WhiteList {
         Ok((list, errors))
     }
 
-    /// The entries, in the order of the file, one that is there twice as often.
+    /// The entries, in the order of the file. One that is there twice comes twice.
     pub fn entries(&self) -> impl Iterator<Item = &NetOrHost> {
         self.lines.iter().filter_map(|line| line.entry.as_ref())
     }

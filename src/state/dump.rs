@@ -1,9 +1,10 @@
 //! The file of `flush`, `save` and `restore`.
 //!
 //! A block a line: `address,unix time of the end,reason`, for a network `203.0.113.0/24,TIME,REASON`; `#` starts a
-//! comment line. Dumps of the Perl program have no reason, its oldest ones no time either; both are read. Its own
-//! restore looks at the first two fields only, so the reason does not disturb it; but it takes any IPv4 address it
-//! finds, in comments too (so ours hold none), and of a network only the first address.
+//! comment line. Dumps of the Perl program have no reason, its oldest ones no time either; both are read.
+//!
+//! The Perl program can restore our dumps too: it looks at the first two fields only. It takes any IPv4 address that it
+//! finds, in comments too, so that our comments hold none, and of a network only the first address.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ pub enum Error {
 /// At most this many damaged lines are described one by one.
 pub const MOST_PROBLEMS: usize = 20;
 
-/// Longest line looked at, in bytes. The longest line of ours has about 80.
+/// The longest line that is read, in bytes. Ours have at most about 80.
 const LONGEST_LINE: u64 = 1024;
 
 /// No block ends later than this many seconds after one made now: ten years. A time in milliseconds would be for ever.

@@ -49,10 +49,10 @@ const TAG: &str = "sipban-journal ";
 const VERSION: &str = "1";
 const HEADER: &str = "sipban-journal 1\n";
 
-/// A journal is rewritten when it has this many records more than twice those it had when last rewritten.
+/// A journal is rewritten when it has twice as many records as when it was last rewritten, and this many more.
 const SLACK: usize = 4096;
 
-/// Most ticks between two tries to rewrite it.
+/// At most this many ticks pass between two tries to rewrite it.
 const LONGEST_PAUSE: u32 = 8;
 
 /// The open journal. Dropping it waits until all of it is on the disk.

@@ -8,10 +8,10 @@ use crate::file;
 /// Files that are looked at.
 const FILES: [&str; 5] = ["manager.conf", "http.conf", "rtp.conf", "pjsip.conf", "sip.conf"];
 
-/// How deep one file may include another.
+/// At most this deep may one file include another.
 const DEEPEST: usize = 8;
 
-/// Most lines that are kept of one file and all it includes.
+/// At most this many settings are kept of one file and all that it includes.
 const MOST: usize = 100_000;
 
 /// The settings of the files that are there.

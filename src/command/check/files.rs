@@ -21,7 +21,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     ]
 }
 
-/// Is appended to.
+/// The log, which is appended to.
 fn log(machine: &Machine, file: &Path) -> Finding {
     const WHAT: &str = "log";
     let result = match Target::named(file) {
@@ -36,7 +36,7 @@ fn log(machine: &Machine, file: &Path) -> Finding {
     finding(WHAT, file, result, "set log.file to a regular file in a folder that is there and can be written")
 }
 
-/// Is made with its folder.
+/// The journal, which is made together with its folder.
 fn journal(machine: &Machine, file: &Path) -> Finding {
     let there = folder_of(file).ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let result = regular(file)
@@ -46,15 +46,15 @@ fn journal(machine: &Machine, file: &Path) -> Finding {
     finding("journal", file, result, advice)
 }
 
-/// Is replaced by a new file of the same name, now and then, on a command of the console.
+/// A file that commands of the console replace by a new one of the same name.
 fn replaced(machine: &Machine, what: &'static str, file: &Path, commands: &str) -> Finding {
     let advice = format!("make its folder, or give the right to write there: {commands} need it");
     let finding = finding(what, file, regular(file).and_then(|()| takes_files(machine, folder_of(file))), &advice);
-    // The daemon does without.
+    // The daemon works without it.
     if finding.level == Level::Fail { Finding { level: Level::Warn, ..finding } } else { finding }
 }
 
-/// What the log says is of use only if its times are.
+/// A log is of use only if its times are right.
 fn time(machine: &Machine) -> Finding {
     const WHAT: &str = "time zone";
     let now = local_time(machine.clock.now().wall);

@@ -129,8 +129,8 @@ pub(super) fn console(machine: &Machine) -> Vec<Finding> {
     }]
 }
 
-/// The address from which the session was opened that this runs in. sudo takes it out of the environment, but sshd
-/// gave it to a process above us, and root may read what that one was started with.
+/// The address from which whoever runs this is logged in by ssh. sudo takes it out of the environment, but sshd gave it
+/// to a process above us, and root may read the environment that a process was started with.
 fn ssh_peer() -> Option<IpAddr> {
     let mut process = process::id();
     while process > 1 {

@@ -1,4 +1,4 @@
-//! PURE: how often each of many networks came, in bounded memory.
+//! PURE: how often each network was blocked, for any number of networks, in bounded memory.
 
 use std::collections::HashMap;
 
@@ -21,8 +21,9 @@ pub(super) struct Record {
 pub(super) struct Census {
     records: HashMap<IpNet, Record>,
     room: usize,
-    /// Most networks that were held at once, and what was taken off every count since.
+    /// The largest number of networks that were held at once.
     most: usize,
+    /// What was taken off every count to make room.
     lacking: u32,
 }
 
@@ -32,7 +33,7 @@ impl Record {
         Record { blocks: 1, first: at, last: at }
     }
 
-    /// Both of them.
+    /// The blocks of both.
     pub(super) fn and(self, other: Record) -> Record {
         Record {
             blocks: self.blocks.saturating_add(other.blocks),
@@ -43,7 +44,7 @@ impl Record {
 }
 
 impl Census {
-    /// With room for so many networks, which is taken only as they come.
+    /// Counts at most `room` networks at once. Memory is taken only as they come.
     pub(super) fn new(room: usize) -> Census {
         Census { records: HashMap::new(), room, most: 0, lacking: 0 }
     }
@@ -70,7 +71,7 @@ impl Census {
         self.records.iter().map(|(net, record)| (*net, *record))
     }
 
-    /// How many networks came, at least; exactly so many if nothing is [lacking](Census::lacking).
+    /// How many networks came: exactly if nothing is [lacking](Census::lacking), else at least this many.
     pub(super) fn distinct(&self) -> usize {
         self.most.max(self.records.len())
     }
@@ -80,7 +81,7 @@ impl Census {
         self.lacking
     }
 
-    /// Takes the middle one of all counts off each of them, so that half of the networks go at least.
+    /// Takes the median of all counts off each of them, so that at least half of the networks are forgotten.
     fn thin(&mut self, mut taken: impl FnMut(IpNet, Record)) {
         self.most = self.most.max(self.records.len());
         let mut counts: Vec<u32> = self.records.values().map(|record| record.blocks).collect();

@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::state::durable::folder_of;
 
-/// Bytes of one read, and the longest line: a longer one is none of ours.
+/// Bytes of one read. A line may be as long; a longer one is none of ours.
 const PIECE: usize = 256 * 1024;
 
 /// The log `path` and its rotations, in no order: those named like it with a number or a date behind, gzipped or not.
@@ -34,7 +34,7 @@ pub(super) fn rotations(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// What logrotate puts behind the name of a log: `.1`, `.2.gz`, `-20260101.gz`, `-2026-01-01`.
 fn is_rotation(end: &str) -> bool {
-    // Those that are packed in a way that is not ours are found too, so that they are missed by nobody.
+    // Those packed in a way that we cannot read are found too: reading them then fails, so that nobody misses them.
     let packed = [".gz", ".xz", ".bz2", ".zst"].iter().find_map(|packing| end.strip_suffix(packing));
     let end = packed.unwrap_or(end);
     match end.strip_prefix(['.', '-']) {

@@ -125,7 +125,7 @@ impl Serialize for Moment {
     }
 }
 
-/// The day so many days after 1970-01-01.
+/// The date that is `day` days after 1970-01-01.
 pub(super) fn date(day: u32) -> Date {
     epoch() + Duration::days(day.into())
 }

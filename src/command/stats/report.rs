@@ -32,7 +32,7 @@ pub(super) struct Report {
     pub ami_lost: u64,
     pub starts: u64,
     /// How much the counts of single addresses may lack. If not 0, there were more than fit in memory, and `addresses`,
-    /// `repeat_offenders` and the number of addresses of a network are least numbers.
+    /// `repeat_offenders` and the number of addresses of a network are at least what is shown.
     pub lacking: u32,
     /// The same for the counts of networks, which are exact far longer.
     pub networks_lacking: u32,
@@ -86,7 +86,7 @@ pub(super) struct Network {
 }
 
 impl Report {
-    /// With so many addresses and networks.
+    /// Names at most `top` addresses and `top` networks.
     pub(super) fn new(tally: &Tally, top: usize) -> Report {
         let repeated = || tally.addresses.records().filter(|(_, record)| record.blocks > 1);
         let by_day = (0..).zip(&tally.by_day).filter(|(_, blocks)| **blocks > 0);

@@ -1,4 +1,4 @@
-//! PURE: what many lines come to.
+//! PURE: what the lines of logs add up to.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::census::{Census, Record};
 use super::line::{Cause, Kind, Line, Moment, What};
 
-/// Most addresses that are counted exactly. They take up to 35 megabytes in each of the threads that read.
+/// At most this many addresses are counted exactly. They take up to 35 megabytes in each thread that reads.
 const ROOM: usize = 900_000;
 
 /// Counts of one or more logs.
@@ -44,7 +44,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts so many addresses exactly.
+    /// Counts at most `room` addresses exactly.
     pub(super) fn with_room(room: usize) -> Tally {
         Tally {
             files: 0,

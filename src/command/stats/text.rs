@@ -7,10 +7,10 @@ use super::line::{Moment, date};
 use super::report::Report;
 use crate::model::net::Plain;
 
-/// Most months shown.
+/// At most this many months are shown.
 const MONTHS: usize = 24;
 
-/// The paper that a report is drawn on.
+/// What a report is drawn on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Canvas {
     /// Columns.
@@ -20,7 +20,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
-    /// The report, with the last so many days.
+    /// The report, with bars for the last `days` days.
     pub(super) fn draw(self, report: &Report, days: u32) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -76,7 +76,7 @@ impl Canvas {
         Ok(())
     }
 
-    /// What is not nothing has a bar that can be seen.
+    /// Whatever is above 0 has a bar that can be seen.
     fn bar(self, count: u64, most: u64, room: usize) -> String {
         let parts = if self.unicode { 8 } else { 1 };
         let share = count as f64 / most.max(1) as f64;

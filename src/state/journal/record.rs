@@ -135,7 +135,7 @@ fn decode(word: &str) -> Option<Box<[u8]>> {
     Some(account.into())
 }
 
-/// FNV-1a over 32 bits: notices every single changed byte, and all but one in 2^32 of other damages.
+/// FNV-1a over 32 bits. It notices every change of a single byte, and all but one in 2^32 of other damage.
 fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

@@ -69,7 +69,7 @@ pub(super) enum Tag {
 /// At most this many damaged lines are named one by one.
 const MOST_PROBLEMS: usize = 10;
 
-/// Longest line looked at, in bytes. The name of an account makes ours as long as 500.
+/// The longest line that is read, in bytes. Ours have at most about 500, most of it the name of an account.
 const LONGEST_LINE: u64 = 1024;
 
 /// Reads to the end. Lines that check themselves are taken even from a file that is not ours by its tag: if only

@@ -14,7 +14,7 @@ use crate::state::durable;
 /// An open journal; the lock keeps other processes from writing it.
 pub(super) type Locked = Arc<Flock<File>>;
 
-/// Pause between two rounds. With the time a disk takes, nothing waits for a second.
+/// Pause between two rounds. Together with the time that a disk takes, nothing waits longer than a second.
 const PACE: Duration = Duration::from_millis(500);
 
 /// Brings files to the disk. What is waiting when it is dropped is on the disk after that.

@@ -143,7 +143,7 @@ pub(super) mod tests {
         let mut tail = tail(&folder.path().join("bans"));
         let real = std::mem::replace(&mut tail.file, full_disk());
         assert_eq!(tail.append(&line(7), 1).unwrap_err().kind(), io::ErrorKind::StorageFull);
-        // A device cannot be cut, so the tail must think of itself as torn.
+        // A device cannot be cut, so the part of a line must still count as torn.
         assert!(tail.torn);
         (&**real).write_all(b"trust 192.0").unwrap();
         tail.file = real;
