@@ -7,6 +7,7 @@
 #   make test-install  the same on test machines, with init scripts and with systemd
 #   make bench         measure                    make clean   remove what was built
 #   make fuzz          feed it nonsense
+#   make pictures      README's pictures, and the page of `sipban stats` looked at in a browser
 #   make static        one binary, no libraries   make dist    the same as an archive with install.sh
 #   make deb           Debian package             make rpm     RPM package
 
@@ -37,7 +38,7 @@ static_binary = $(or $(CARGO_TARGET_DIR),target)/$(static_target)/release/sipban
 places = $(foreach name,DESTDIR prefix exec_prefix sbindir datarootdir mandir docdir sysconfdir localstatedir initdir binary,\
 	'$(name)=$($(name))')
 
-.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install demo bench fuzz clean
+.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install demo bench fuzz pictures clean
 
 all: build
 
@@ -121,6 +122,12 @@ bench: cargo
 # FUZZ_SECONDS for each target; needs a nightly toolchain and cargo-fuzz.
 fuzz: cargo
 	tests/fuzz/run.sh
+
+# Also says whether the page is well; about a quarter of a minute, after the build.
+pictures: cargo
+	tests/needs.sh pictures
+	$(CARGO) build --release --locked
+	python3 -B tests/pictures/run.py '$(binary)' --write packaging/pictures
 
 clean: cargo
 	$(CARGO) clean

@@ -110,11 +110,15 @@ pub struct Stats {
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
 
+    /// Write a page with pictures, which needs nothing but itself, into a file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "csv"])]
+    pub html: Option<PathBuf>,
+
     /// How many addresses and networks to name
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: usize,
 
-    /// How many days to show bars for, the last ones; JSON and CSV have all of them
+    /// How many days to show bars for, the last ones; JSON, CSV and HTML have all of them
     #[arg(long, value_name = "N", default_value_t = 31, value_parser = clap::value_parser!(u32).range(1..))]
     pub days: u32,
 }

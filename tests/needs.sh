@@ -18,6 +18,13 @@ needed() {
             echo "ip6tables iptables"
             echo "python3 python3"
             ;;
+        pictures)
+            echo "chromium chromium fonts-dejavu-core"
+            echo "ip iproute2"
+            echo "iptables iptables"
+            echo "ip6tables iptables"
+            echo "python3 python3"
+            ;;
         test)
             echo "dbus-daemon dbus"
             echo "fail2ban-server fail2ban"
@@ -56,7 +63,7 @@ needed() {
             echo "python3 python3"
             ;;
         *)
-            echo "Usage: needs.sh {check|demo|test|test-asterisk|test-install}" >&2
+            echo "Usage: needs.sh {check|demo|pictures|test|test-asterisk|test-install}" >&2
             exit 64
             ;;
     esac

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -69,6 +70,9 @@ const MIDDLE: &str = "\
 [2019-06-13 12:02:02] AMI => connected (Asterisk Call Manager/11.0.0)
 [2019-06-13 12:02:03] REPAIR => jump to sipban-udp in INPUT (IPv4), missing for 10 s at most
 [2019-06-13 12:02:04] ERROR => no space left on device
+[2019-06-13 12:02:05] WHITE LIST => 192.0.2.7 not blocked (Invalid Password): 192.0.2.0/24
+[2019-06-13 12:07:05] PBX => accepts its phones again, after 300 s; 42 failures meanwhile count for nothing
+[2019-06-13 21:42:59] AMI => lost (Asterisk closed the connection), retry in 1 s
 ";
 
 const NEW: &str = "\
@@ -91,12 +95,20 @@ fn the_log_and_its_rotations_are_counted_to_the_last_line() {
     let report = bed.json(&[]);
     let mut by_hour = [0; 24];
     (by_hour[0], by_hour[12], by_hour[13], by_hour[23]) = (1, 3, 1, 2);
+    let mut by_week = [[0; 24]; 7];
+    (by_week[2][12], by_week[2][13], by_week[3][12], by_week[5][0], by_week[5][23]) = (2, 1, 1, 1, 2);
     let expected = json!({
-        "files": 3, "lines": 14, "malformed": 0,
+        "files": 3, "lines": 17, "malformed": 0,
         "first": "2019-06-12 12:01:50", "last": "2019-06-15 23:59:59",
         "blocks": 7, "addresses": 5, "repeat_offenders": { "addresses": 1, "blocks": 3 },
-        "unblocks": 1, "repairs": 1, "errors": 1, "ami_lost": 1, "starts": 1, "lacking": 0, "networks_lacking": 0,
-        "by_hour": by_hour,
+        "unblocks": 1, "repairs": 1, "errors": 1, "protected": 1, "ami_lost": 2, "starts": 1,
+        "silence": {
+            "times": 2, "seconds": 181_021,
+            "longest": { "from": "2019-06-13 21:42:59", "to": "2019-06-15 23:59:59" },
+        },
+        "bad_weather": { "times": 1, "seconds": 300, "spared": 42 },
+        "lacking": 0, "networks_lacking": 0,
+        "by_hour": by_hour, "by_week": by_week,
         "by_day": [
             { "day": "2019-06-12", "blocks": 3 },
             { "day": "2019-06-13", "blocks": 1 },
@@ -132,7 +144,7 @@ fn text_fits_eighty_columns_and_shows_empty_days() {
     three_logs(&bed);
     let text = bed.text(&[]);
     assert!(text.lines().all(|line| line.chars().count() <= 80 && !line.ends_with(' ')), "{text}");
-    assert!(text.starts_with("14 lines of 3 files, from 2019-06-12 12:01:50 to 2019-06-15 23:59:59\n"), "{text}");
+    assert!(text.starts_with("17 lines of 3 files, from 2019-06-12 12:01:50 to 2019-06-15 23:59:59\n"), "{text}");
     for line in [
         "  7 blocks of 5 addresses",
         "  3 of these were of 1 address blocked more than once",
@@ -159,6 +171,40 @@ fn many_days_are_shown_by_month_and_the_last_ones_by_day() {
     assert!(text.contains("\n  2026-01  28 #") && text.contains("\n  2026-03  28 #"), "{text}");
     assert!(text.contains("Blocks of the last 3 days\n  2026-03-26 Thu  1 #"), "{text}");
     assert!(!text.contains("2026-03-25"), "{text}");
+}
+
+#[test]
+fn the_page_needs_nothing_but_itself_and_runs_nothing() {
+    let bed = Bed::new();
+    three_logs(&bed);
+    let page = bed.path("page.html");
+    assert_eq!(bed.text(&["--html", page.to_str().unwrap()]), "");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.starts_with("<!DOCTYPE html>") && html.ends_with("</html>"), "{html}");
+    for lacking in ["<script", "src=", "url(", "@import", "http:", "https:"] {
+        let found = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "").contains(lacking);
+        assert!(!found, "{lacking}");
+    }
+    for told in ["221.121.138.167, 3 times", "7 blocks in 4 days", "77.247.110.0/24", "2 days 2 h", "42</strong>"] {
+        assert!(html.contains(told), "{told}\n{html}");
+    }
+    let linked = html.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next());
+    assert_eq!(
+        linked.inspect(|id| assert!(html.contains(&format!("id=\"{id}\"")))).count(),
+        html.matches("<svg ").count()
+    );
+    assert_eq!(fs::metadata(&page).unwrap().permissions().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_named_and_one_without_a_block_is_no_error() {
+    let bed = Bed::new();
+    bed.log("sipban.log", "[2019-06-12 12:01:50] SipBan Start\n");
+    let output = bed.stats(&["--html", "/no/such/folder/page.html"]).assert().code(73).get_output().clone();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("/no/such/folder/page.html: cannot write the page: "));
+    let page = bed.path("page.html");
+    bed.text(&["--html", page.to_str().unwrap()]);
+    assert!(fs::read_to_string(&page).unwrap().contains("Nobody was blocked."));
 }
 
 #[test]

@@ -241,12 +241,16 @@ _sipban() {
             return 0
             ;;
         sipban__subcmd__stats)
-            opts="-c -h --json --csv --top --days --config --help"
+            opts="-c -h --json --csv --html --top --days --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --top)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

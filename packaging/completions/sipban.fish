@@ -46,8 +46,9 @@ complete -c sipban -n "__fish_sipban_using_subcommand check" -l asterisk -d 'Fol
 complete -c sipban -n "__fish_sipban_using_subcommand check" -s c -l config -d 'Configuration file' -r -F
 complete -c sipban -n "__fish_sipban_using_subcommand check" -l json -d 'Print JSON'
 complete -c sipban -n "__fish_sipban_using_subcommand check" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand stats" -l html -d 'Write a page with pictures, which needs nothing but itself, into a file' -r -F
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -l top -d 'How many addresses and networks to name' -r
-complete -c sipban -n "__fish_sipban_using_subcommand stats" -l days -d 'How many days to show bars for, the last ones; JSON and CSV have all of them' -r
+complete -c sipban -n "__fish_sipban_using_subcommand stats" -l days -d 'How many days to show bars for, the last ones; JSON, CSV and HTML have all of them' -r
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -s c -l config -d 'Configuration file' -r -F
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -l json -d 'Print JSON'
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -l csv -d 'Print CSV'

@@ -6,6 +6,8 @@
 mod census;
 mod files;
 mod line;
+mod outages;
+mod page;
 mod report;
 mod tally;
 mod text;
@@ -23,6 +25,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use super::known::{Known, known};
 use crate::cli;
 use crate::failure::{Failure, print};
+use crate::state::durable;
 use line::Reader;
 use report::Report;
 use tally::Tally;
@@ -44,7 +47,10 @@ pub fn run(config_file: &Path, options: &cli::Stats, out: &mut dyn Write, err: &
     let (tally, problems) = read(&logs, err).map_err(|error| Failure::new(Failure::SYSTEM, error))?;
     if tally.files > 0 {
         let report = Report::new(&tally, options.top);
-        print(out, &shown(&report, options), "the report")?;
+        match &options.html {
+            Some(file) => write(file, &page::page(&report))?,
+            None => print(out, &shown(&report, options), "the report")?,
+        }
     }
     if problems.is_empty() { Ok(()) } else { Err(Failure::new(Failure::INPUT, problems.join("\n"))) }
 }
@@ -61,6 +67,11 @@ fn logs_of(config_file: &Path) -> Result<Vec<PathBuf>, Failure> {
     // A FIFO or a device would be read for ever.
     found.retain(|log| log.is_file());
     if found.is_empty() { Err(failed("there is no such log; name one".to_owned())) } else { Ok(found) }
+}
+
+fn write(file: &Path, page: &str) -> Result<(), Failure> {
+    let written = durable::replace(file, 0o644, |beside| beside.write_all(page.as_bytes()));
+    written.map_err(|error| Failure::new(Failure::CANNOT_CREATE, format!("cannot write the page: {error}")).about(file))
 }
 
 fn shown(report: &Report, options: &cli::Stats) -> String {
@@ -140,7 +151,7 @@ fn read_in_turn(waiting: &Mutex<Vec<PathBuf>>, progress: &AtomicU64) -> (Tally, 
     while let Some(log) = next() {
         let mut reader = Reader::default();
         let read = files::open(&log, progress).and_then(|file| {
-            tally.files += 1;
+            tally.begin();
             files::lines(file, |line| tally.line(reader.read(line)))
         });
         if let Err(error) = read {

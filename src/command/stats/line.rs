@@ -33,6 +33,10 @@ pub(super) struct Line {
 pub(super) enum What {
     /// An address or a network was blocked.
     Block(IpNet, Cause),
+    /// Whether events of Asterisk come from now on.
+    Sensor(Sensor),
+    /// The PBX, which was at fault itself, is well again.
+    Weather(Weather),
     /// Something that is only counted.
     Other(Kind),
 }
@@ -43,9 +47,29 @@ pub(super) enum Kind {
     Unblock,
     Repair,
     Error,
-    AmiLost,
-    Start,
+    /// An attacker was not blocked, because he is on the white list.
+    Protected,
     Rest,
+}
+
+/// What a line says of the connection to Asterisk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sensor {
+    Connected,
+    Lost,
+    Refused,
+    /// The daemon started or stopped, and so has none.
+    Start,
+    Stop,
+}
+
+/// What a line says when the PBX no longer refuses all of its phones, or is no longer unanswered by them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Weather {
+    /// Seconds it lasted.
+    pub lasted: u64,
+    /// Failures that would else have counted against somebody.
+    pub spared: u64,
 }
 
 /// Why a line says that an address was blocked.
@@ -56,6 +80,13 @@ pub(super) enum Cause {
     None,
     /// Words that we do not write.
     Other,
+}
+
+impl Weather {
+    /// Both of them.
+    pub(super) fn and(self, other: Weather) -> Weather {
+        Weather { lasted: self.lasted.saturating_add(other.lasted), spared: self.spared.saturating_add(other.spared) }
+    }
 }
 
 /// Reads line after line. A log has many lines of a day, so the day is worked out once.
@@ -75,7 +106,7 @@ impl Reader {
         let block = text.strip_prefix(b"BLOCK => ").or_else(|| text.strip_prefix(b"BLOCKED => "));
         let what = match block {
             Some(block) => self::block(block)?,
-            None => What::Other(kind(text)),
+            None => other(text),
         };
         Some(Line { at, what })
     }
@@ -109,6 +140,12 @@ impl Moment {
     /// Hour of the day, from 0.
     pub(super) fn hour(self) -> u32 {
         self.0 % DAY / 3600
+    }
+
+    /// Day of the week, from 0, which is Monday.
+    pub(super) fn weekday(self) -> u32 {
+        // 1970-01-01 was a Thursday.
+        (self.day() + 3) % 7
     }
 }
 
@@ -176,15 +213,33 @@ fn block(text: &[u8]) -> Option<What> {
     Some(What::Block(net, cause))
 }
 
-fn kind(text: &[u8]) -> Kind {
-    const KINDS: [(&[u8], Kind); 5] = [
-        (b"UNBLOCK => ", Kind::Unblock),
-        (b"REPAIR => ", Kind::Repair),
-        (b"ERROR => ", Kind::Error),
-        (b"AMI => lost", Kind::AmiLost),
-        (b"SipBan Start", Kind::Start),
+fn other(text: &[u8]) -> What {
+    const STARTS: [(&[u8], What); 8] = [
+        (b"UNBLOCK => ", What::Other(Kind::Unblock)),
+        (b"REPAIR => ", What::Other(Kind::Repair)),
+        (b"ERROR => ", What::Other(Kind::Error)),
+        (b"AMI => connected", What::Sensor(Sensor::Connected)),
+        (b"AMI => lost", What::Sensor(Sensor::Lost)),
+        (b"AMI => login refused", What::Sensor(Sensor::Refused)),
+        (b"SipBan Start", What::Sensor(Sensor::Start)),
+        (b"SipBan Stop", What::Sensor(Sensor::Stop)),
     ];
-    KINDS.iter().find(|(start, _)| text.starts_with(start)).map_or(Kind::Rest, |(_, kind)| *kind)
+    let known = STARTS.iter().find(|(start, _)| text.starts_with(start)).map(|(_, what)| *what);
+    known.or_else(|| weather(text)).unwrap_or(What::Other(match text.strip_prefix(b"WHITE LIST => ") {
+        Some(entry) if memchr::memmem::find(entry, b" not blocked (").is_some() => Kind::Protected,
+        _ => Kind::Rest,
+    }))
+}
+
+/// `PBX => accepts its phones again, after 300 s; 42 failures meanwhile count for nothing`
+fn weather(text: &[u8]) -> Option<What> {
+    let (_, gone) = std::str::from_utf8(text).ok()?.strip_prefix("PBX => ")?.split_once(" again, after ")?;
+    let (lasted, rest) = gone.split_once(" s")?;
+    let spared = rest.strip_prefix("; ").and_then(|rest| rest.split(' ').next());
+    Some(What::Weather(Weather {
+        lasted: lasted.parse().ok()?,
+        spared: spared.and_then(|spared| spared.parse().ok()).unwrap_or(0),
+    }))
 }
 
 /// When a day, written `2019-06-12`, began.
@@ -237,16 +292,26 @@ mod tests {
 
     #[test]
     fn other_lines_are_told_apart() {
-        for (text, kind) in [
-            ("UNBLOCK => 192.0.2.1 (Timeout Unblock)", Kind::Unblock),
-            ("REPAIR => jump to sipban-udp in INPUT (IPv4), missing for 10 s at most", Kind::Repair),
-            ("ERROR => BLOCK => 192.0.2.1", Kind::Error),
-            ("AMI => lost (Asterisk closed the connection), retry in 1 s", Kind::AmiLost),
-            ("AMI => connected (Asterisk Call Manager/11.0.0)", Kind::Rest),
-            ("SipBan Start", Kind::Start),
-            ("WHITE LIST => 127.0.0.1", Kind::Rest),
+        for (text, what) in [
+            ("UNBLOCK => 192.0.2.1 (Timeout Unblock)", What::Other(Kind::Unblock)),
+            ("REPAIR => jump to sipban-udp in INPUT (IPv4), missing for 10 s at most", What::Other(Kind::Repair)),
+            ("ERROR => BLOCK => 192.0.2.1", What::Other(Kind::Error)),
+            ("AMI => lost (Asterisk closed the connection), retry in 1 s", What::Sensor(Sensor::Lost)),
+            ("AMI => login refused (Authentication failed): look", What::Sensor(Sensor::Refused)),
+            ("AMI => connected (Asterisk Call Manager/11.0.0)", What::Sensor(Sensor::Connected)),
+            ("SipBan Start", What::Sensor(Sensor::Start)),
+            ("SipBan Stop", What::Sensor(Sensor::Stop)),
+            ("WHITE LIST => 127.0.0.1", What::Other(Kind::Rest)),
+            ("WHITE LIST => 192.0.2.7 not blocked (Wrong Password): 192.0.2.0/24", What::Other(Kind::Protected)),
+            ("PBX => refuses its phones: 14 of 60 addresses where accounts live", What::Other(Kind::Rest)),
+            (
+                "PBX => accepts its phones again, after 300 s; 42 failures meanwhile count for nothing",
+                What::Weather(Weather { lasted: 300, spared: 42 }),
+            ),
+            ("PBX => is answered by its phones again, after 60 s", What::Weather(Weather { lasted: 60, spared: 0 })),
+            ("PBX => is answered by its phones again, after a while", What::Other(Kind::Rest)),
         ] {
-            assert_eq!(what(text), What::Other(kind), "{text}");
+            assert_eq!(self::what(text), what, "{text}");
         }
     }
 
@@ -277,6 +342,17 @@ mod tests {
     fn times_show_as_they_were_written() {
         for time in ["1970-01-01 00:00:00", "2019-06-12 12:01:55", "2024-02-29 23:59:59", "2105-12-31 23:59:59"] {
             assert_eq!(read(&format!("[{time}] SipBan Start")).unwrap().at.to_string(), time);
+        }
+    }
+
+    #[test]
+    fn weekdays_count_from_monday() {
+        for (day, weekday) in [("1970-01-01", 3), ("2024-02-29", 3), ("2026-11-22", 6), ("2026-11-23", 0)] {
+            let at = read(&format!("[{day} 23:59:59] SipBan Start")).unwrap().at;
+            assert_eq!(
+                (at.weekday(), u32::from(date(at.day()).weekday().number_days_from_monday())),
+                (weekday, weekday)
+            );
         }
     }
 

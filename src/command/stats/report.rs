@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 
 use super::census::Record;
 use super::line::{Cause, Moment, date};
-use super::tally::{Tally, group};
+use super::outages::Silence;
+use super::tally::{ByCause, Tally, group, sum};
 use crate::model::net::Plain;
 
 /// What the logs say. What is counted is blocks, if nothing else is said; times are local.
@@ -29,14 +30,20 @@ pub(super) struct Report {
     pub unblocks: u64,
     pub repairs: u64,
     pub errors: u64,
+    /// How often an attacker was not blocked, because he is on the white list.
+    pub protected: u64,
     pub ami_lost: u64,
     pub starts: u64,
+    pub silence: Silence,
+    pub bad_weather: BadWeather,
     /// How much the counts of single addresses may lack. If not 0, there were more than fit in memory, and `addresses`,
     /// `repeat_offenders` and the number of addresses of a network are at least what is shown.
     pub lacking: u32,
     /// The same for the counts of networks, which are exact far longer.
     pub networks_lacking: u32,
     pub by_hour: [u64; 24],
+    /// The same for each weekday, from Monday on.
+    pub by_week: [[u64; 24]; 7],
     /// Days that have any, in their order.
     pub by_day: Vec<Day>,
     /// Reasons that there were, most frequent first.
@@ -54,17 +61,30 @@ pub(super) struct Repeats {
     pub blocks: u64,
 }
 
+/// How often the PBX itself was at fault: it refused its phones, or was not answered by them.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct BadWeather {
+    pub times: u64,
+    pub seconds: u64,
+    /// Failures that were held against nobody.
+    pub spared: u64,
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Day {
     #[serde(serialize_with = "day_text")]
     pub day: u32,
     pub blocks: u64,
+    #[serde(skip)]
+    pub by_cause: ByCause,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Reason {
     pub reason: &'static str,
     pub blocks: u64,
+    #[serde(skip)]
+    pub cause: Cause,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,16 +109,23 @@ impl Report {
     /// Names at most `top` addresses and `top` networks.
     pub(super) fn new(tally: &Tally, top: usize) -> Report {
         let repeated = || tally.addresses.records().filter(|(_, record)| record.blocks > 1);
-        let by_day = (0..).zip(&tally.by_day).filter(|(_, blocks)| **blocks > 0);
-        let by_cause = Cause::all().map(|cause| Reason { reason: cause.text(), blocks: tally.by_cause[cause.index()] });
-        let mut by_reason: Vec<Reason> = by_cause.filter(|reason| reason.blocks > 0).collect();
+        let day = |(day, by_cause): (u32, &ByCause)| Day { day, blocks: by_cause.iter().sum(), by_cause: *by_cause };
+        let by_day: Vec<Day> = (0..).zip(&tally.by_day).map(day).filter(|day| day.blocks > 0).collect();
+        let mut by_cause = [0; Cause::COUNT];
+        by_day.iter().for_each(|day| sum(&mut by_cause, &day.by_cause));
+        let by_reason =
+            Cause::all().map(|cause| Reason { reason: cause.text(), blocks: by_cause[cause.index()], cause });
+        let mut by_reason: Vec<Reason> = by_reason.filter(|reason| reason.blocks > 0).collect();
+        let mut by_hour = [0; 24];
+        tally.by_week.iter().for_each(|day| sum(&mut by_hour, day));
+        let last = tally.span.map(|(_, last)| last);
         by_reason.sort_by_key(|reason| Reverse(reason.blocks));
         Report {
             files: tally.files,
             lines: tally.lines,
             malformed: tally.malformed,
             first: tally.span.map(|(first, _)| first),
-            last: tally.span.map(|(_, last)| last),
+            last,
             blocks: tally.blocks,
             addresses: tally.addresses.distinct(),
             repeat_offenders: Repeats {
@@ -108,12 +135,20 @@ impl Report {
             unblocks: tally.unblocks,
             repairs: tally.repairs,
             errors: tally.errors,
+            protected: tally.protected,
             ami_lost: tally.ami_lost,
             starts: tally.starts,
+            silence: tally.outages.silence(last),
+            bad_weather: BadWeather {
+                times: tally.bad_weather,
+                seconds: tally.weather.lasted,
+                spared: tally.weather.spared,
+            },
             lacking: tally.addresses.lacking(),
             networks_lacking: tally.groups.lacking(),
-            by_hour: tally.by_hour,
-            by_day: by_day.map(|(day, blocks)| Day { day, blocks: *blocks }).collect(),
+            by_hour,
+            by_week: tally.by_week,
+            by_day,
             by_reason,
             top_addresses: top_addresses(tally, top),
             top_networks: top_networks(tally, top),
@@ -132,7 +167,10 @@ impl Report {
             ("unblocks", self.unblocks),
             ("repairs", self.repairs),
             ("errors", self.errors),
+            ("spared by the white list", self.protected),
+            ("spared by the weather", self.bad_weather.spared),
             ("AMI connections lost", self.ami_lost),
+            ("seconds without AMI", self.silence.seconds),
             ("starts", self.starts),
             ("lines", self.lines),
             ("malformed lines", self.malformed),
@@ -142,10 +180,10 @@ impl Report {
         for (hour, count) in self.by_hour.iter().enumerate() {
             let _ = writeln!(csv, "hour,{hour:02},{count},,,");
         }
-        for Day { day, blocks } in &self.by_day {
+        for Day { day, blocks, .. } in &self.by_day {
             let _ = writeln!(csv, "day,{},{blocks},,,", date(*day));
         }
-        for Reason { reason, blocks } in &self.by_reason {
+        for Reason { reason, blocks, .. } in &self.by_reason {
             let _ = writeln!(csv, "reason,{reason},{blocks},,,");
         }
         for Address { address, blocks, first, last } in &self.top_addresses {

@@ -5,10 +5,14 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::census::{Census, Record};
-use super::line::{Cause, Kind, Line, Moment, What};
+use super::line::{Cause, Kind, Line, Moment, Sensor, Weather, What};
+use super::outages::Outages;
 
 /// At most this many addresses are counted exactly. They take up to 35 megabytes in each thread that reads.
 const ROOM: usize = 900_000;
+
+/// Blocks of each [`Cause`], at its index.
+pub(super) type ByCause = [u64; Cause::COUNT];
 
 /// Counts of one or more logs.
 #[derive(Debug)]
@@ -21,16 +25,20 @@ pub(super) struct Tally {
     /// The earliest and the latest time of a line.
     pub span: Option<(Moment, Moment)>,
     pub blocks: u64,
-    pub by_hour: [u64; 24],
-    /// Blocks of each day, counted from 1970-01-01.
-    pub by_day: Vec<u64>,
-    /// Blocks of each [`Cause`].
-    pub by_cause: [u64; Cause::COUNT],
+    /// Blocks of each hour of each weekday, from Monday on.
+    pub by_week: [[u64; 24]; 7],
+    /// Blocks of each day, counted from 1970-01-01, for each [`Cause`].
+    pub by_day: Vec<ByCause>,
     pub unblocks: u64,
     pub repairs: u64,
     pub errors: u64,
+    pub protected: u64,
     pub ami_lost: u64,
     pub starts: u64,
+    pub outages: Outages,
+    /// How often the PBX itself was at fault, and what that makes together.
+    pub bad_weather: u64,
+    pub weather: Weather,
     /// What was blocked, as written.
     pub addresses: Census,
     /// What had to be taken off the counts of single addresses, by [`group`].
@@ -52,17 +60,26 @@ impl Tally {
             malformed: 0,
             span: None,
             blocks: 0,
-            by_hour: [0; 24],
+            by_week: [[0; 24]; 7],
             by_day: Vec::new(),
-            by_cause: [0; Cause::COUNT],
             unblocks: 0,
             repairs: 0,
             errors: 0,
+            protected: 0,
             ami_lost: 0,
             starts: 0,
+            outages: Outages::default(),
+            bad_weather: 0,
+            weather: Weather::default(),
             addresses: Census::new(room),
             groups: Census::new(room),
         }
+    }
+
+    /// The lines that follow are those of another file.
+    pub(super) fn begin(&mut self) {
+        self.files += 1;
+        self.outages.begin();
     }
 
     /// Counts a line; `None` is one that could not be read.
@@ -78,9 +95,17 @@ impl Tally {
             What::Other(Kind::Unblock) => self.unblocks += 1,
             What::Other(Kind::Repair) => self.repairs += 1,
             What::Other(Kind::Error) => self.errors += 1,
-            What::Other(Kind::AmiLost) => self.ami_lost += 1,
-            What::Other(Kind::Start) => self.starts += 1,
+            What::Other(Kind::Protected) => self.protected += 1,
             What::Other(Kind::Rest) => {}
+            What::Sensor(sensor) => {
+                self.ami_lost += u64::from(sensor == Sensor::Lost);
+                self.starts += u64::from(sensor == Sensor::Start);
+                self.outages.note(at, sensor);
+            }
+            What::Weather(weather) => {
+                self.bad_weather += 1;
+                self.weather = self.weather.and(weather);
+            }
         }
     }
 
@@ -92,29 +117,31 @@ impl Tally {
         let spans = [self.span, other.span].into_iter().flatten();
         self.span = spans.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
         self.blocks += other.blocks;
-        sum(&mut self.by_hour, &other.by_hour);
-        self.by_day.resize(self.by_day.len().max(other.by_day.len()), 0);
-        sum(&mut self.by_day, &other.by_day);
-        sum(&mut self.by_cause, &other.by_cause);
+        self.by_week.iter_mut().zip(&other.by_week).for_each(|(day, more)| sum(day, more));
+        self.by_day.resize(self.by_day.len().max(other.by_day.len()), [0; Cause::COUNT]);
+        self.by_day.iter_mut().zip(&other.by_day).for_each(|(day, more)| sum(day, more));
         self.unblocks += other.unblocks;
         self.repairs += other.repairs;
         self.errors += other.errors;
+        self.protected += other.protected;
         self.ami_lost += other.ami_lost;
         self.starts += other.starts;
+        self.outages.absorb(other.outages);
+        self.bad_weather += other.bad_weather;
+        self.weather = self.weather.and(other.weather);
         self.groups.absorb(other.groups, |_, _| {});
         self.addresses.absorb(other.addresses, |net, taken| self.groups.add(group(net), taken, |_, _| {}));
     }
 
     fn block(&mut self, at: Moment, net: IpNet, cause: Cause) {
         self.blocks += 1;
-        // Both indices are in range: an hour is less than 24, and every cause has a place.
-        self.by_hour[at.hour() as usize] += 1;
-        self.by_cause[cause.index()] += 1;
+        // All indices are in range: a week has 7 days of 24 hours, and every cause has a place.
+        self.by_week[at.weekday() as usize][at.hour() as usize] += 1;
         let day = at.day() as usize;
         if self.by_day.len() <= day {
-            self.by_day.resize(day + 1, 0);
+            self.by_day.resize(day + 1, [0; Cause::COUNT]);
         }
-        self.by_day[day] += 1;
+        self.by_day[day][cause.index()] += 1;
         let groups = &mut self.groups;
         self.addresses.add(net, Record::once(at), |net, taken| groups.add(group(net), taken, |_, _| {}));
     }
@@ -130,7 +157,8 @@ pub(super) fn group(net: IpNet) -> IpNet {
     wider.unwrap_or(net).trunc()
 }
 
-fn sum(counts: &mut [u64], more: &[u64]) {
+/// Adds each of the counts to the one at its place.
+pub(super) fn sum(counts: &mut [u64], more: &[u64]) {
     counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
 }
 
@@ -185,8 +213,8 @@ mod tests {
         let mut both = tally(1000, one);
         both.absorb(tally(1000, other));
         let whole = tally(1000, &lines);
-        assert_eq!((both.blocks, both.by_hour, &both.by_day), (whole.blocks, whole.by_hour, &whole.by_day));
-        assert_eq!((both.by_cause, both.span), (whole.by_cause, whole.span));
+        assert_eq!((both.blocks, both.by_week, &both.by_day), (whole.blocks, whole.by_week, &whole.by_day));
+        assert_eq!(both.span, whole.span);
         let sorted = |tally: &Tally| {
             let mut records: Vec<_> = tally.addresses.records().map(|(net, record)| (net, record.blocks)).collect();
             records.sort_unstable();

@@ -112,6 +112,9 @@ fn summary(text: &mut String, report: &Report) -> fmt::Result {
         (report.unblocks, "unblock", "unblocks"),
         (report.repairs, "repair of the firewall's rules", "repairs of the firewall's rules"),
         (report.errors, "error", "errors"),
+        (report.protected, "attacker spared by the white list", "attackers spared by the white list"),
+        (report.bad_weather.times, "time that the PBX itself was at fault", "times that the PBX itself was at fault"),
+        (report.bad_weather.spared, "failure meanwhile held against nobody", "failures meanwhile held against nobody"),
         (report.ami_lost, "loss of the connection to Asterisk", "losses of the connection to Asterisk"),
         (report.starts, "start of the daemon", "starts of the daemon"),
         (report.malformed, "line that is damaged or not of this log", "lines that are damaged or not of this log"),
@@ -119,6 +122,9 @@ fn summary(text: &mut String, report: &Report) -> fmt::Result {
         if count > 0 {
             writeln!(text, "  {count:digits$} {}", if count == 1 { one } else { many })?;
         }
+    }
+    if let Some(longest) = &report.silence.longest {
+        writeln!(text, "\nLongest without Asterisk's events: {longest}")?;
     }
     Ok(())
 }
@@ -158,6 +164,6 @@ fn lacking(lacking: u32) -> String {
     }
 }
 
-fn plural(count: u64, one: &str, many: &str) -> String {
+pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
