@@ -151,7 +151,7 @@ pub fn judge(evidence: &mut Evidence, policy: &Policy, now: Now, event: &Securit
 #[must_use]
 pub fn overdue(evidence: &mut Evidence, policy: &Policy, now: Now) -> Vec<Verdict> {
     evidence.look_at_weather(policy, now.monotonic);
-    let challenged: Vec<IpNet> = evidence.challenged(policy.limits.flood_count).collect();
+    let challenged = evidence.challenged(policy.limits.flood_count);
     // Since it was challenged, it may have been protected, or be counted under another network.
     let is_still_one = |evidence: &Evidence, source: &IpNet| {
         source::of(evidence, policy, source.addr()) == *source && !evidence.protects(policy, source.addr())
@@ -217,7 +217,11 @@ fn log_in(
 fn challenge(evidence: &mut Evidence, policy: &Policy, now: Now, event: &SecurityEvent, source: IpNet) -> Verdict {
     let record = evidence.record(source, &policy.limits, now.monotonic);
     if !record.is_told(event) {
+        let is_first = record.open() == 0;
         record.challenge(event, now.monotonic);
+        if is_first {
+            evidence.note_challenge(source);
+        }
     }
     if evidence.homes.lives_at(&source, Account::of(account::name(event))) {
         evidence.weather.hear(source, now.monotonic);
@@ -346,8 +350,8 @@ fn strange(evidence: &Evidence, source: &IpNet, now: Now) -> u32 {
 
 /// Blocks a source that has left too many challenges unanswered.
 fn flood(evidence: &mut Evidence, policy: &Policy, now: Now, source: IpNet) -> Verdict {
-    let limit = flood_limit(evidence, &policy.limits, &source);
-    let is_home = evidence.homes.tenants(&source) > 0;
+    let tenants = evidence.homes.tenants(&source);
+    let (limit, is_home) = (flood_limit(&policy.limits, tenants), tenants > 0);
     let grace = if is_home { HOME_GRACE } else { GRACE };
     let is_spared = evidence.silent().is_some_and(|front| front.spares);
     let Some(record) = evidence.get_mut(&source).filter(|_| limit > 0) else { return Verdict::Pass };
@@ -363,12 +367,12 @@ fn flood(evidence: &mut Evidence, policy: &Policy, now: Now, source: IpNet) -> V
     Verdict::Block { source, reason: Reason::ChallengeSent, seconds, local, failures: 0 }
 }
 
-/// How many challenges a source may leave unanswered: more, where many accounts live.
-fn flood_limit(evidence: &Evidence, limits: &Limits, source: &IpNet) -> u32 {
+/// How many challenges may stay unanswered where so many accounts live.
+fn flood_limit(limits: &Limits, tenants: usize) -> u32 {
     if limits.flood_count == 0 {
         return 0;
     }
-    let tenants = u32::try_from(evidence.homes.tenants(source)).unwrap_or(u32::MAX);
+    let tenants = u32::try_from(tenants).unwrap_or(u32::MAX);
     limits.flood_count.max(limits.home_challenges.saturating_mul(tenants))
 }
 

@@ -14,6 +14,8 @@ use crate::model::clock::UnixTime;
 pub struct DryRun {
     in_force: BTreeSet<IpNet>,
     refusing: BTreeSet<IpNet>,
+    /// Whether blocks may have been lost, which only a flush does.
+    flushed: bool,
 }
 
 impl DryRun {
@@ -30,6 +32,7 @@ impl DryRun {
     /// Loses all blocks, as if another program had flushed the rules.
     pub fn flush(&mut self) {
         self.in_force.clear();
+        self.flushed = true;
     }
 
     /// What would be blocked now.
@@ -59,8 +62,12 @@ impl Firewall for DryRun {
     }
 
     fn verify(&mut self, book: &Book, _now: UnixTime) -> Verified {
+        if !self.flushed {
+            return Verified::default();
+        }
         let missing = book.by_end().map(|(net, _)| net).filter(|net| !self.in_force.contains(net));
         let (lost, back): (Vec<IpNet>, Vec<IpNet>) = missing.partition(|net| self.refusing.contains(net));
+        self.flushed = !lost.is_empty();
         let lost: Vec<Refused> = lost.into_iter().map(refusal).collect();
         let mended = (!back.is_empty()).then(|| format!("{} of {} blocks", back.len(), book.len()));
         self.in_force.extend(back);

@@ -1,9 +1,10 @@
 //! All that the judge remembers, in bounded memory.
 //!
 //! `limits.memory` is shared out between the homes, which may take three quarters of it, and all the rest, which may
-//! take what the homes leave. Nothing is reserved: a small PBX takes little.
+//! take what the homes leave. Nothing is reserved: a small PBX takes little. What things take is reckoned without what the
+//! allocator adds and what a table takes that is just growing, so only two thirds are shared out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Evidence {
     /// Failures that counted for nothing because of the weather.
     pub(super) spared: u64,
     records: HashMap<IpNet, Record>,
+    /// All sources with open challenges, and some that have none any more.
+    challenged: HashSet<IpNet>,
     /// At least as many pieces as the records hold.
     items: usize,
     /// Addresses Asterisk was reached under: those of its machine, also when that is not ours.
@@ -145,11 +148,11 @@ impl Evidence {
     /// Looks at the weather. What was counted in bad weather is dropped when it has passed.
     pub(super) fn look_at_weather(&mut self, policy: &Policy, now: Duration) {
         let (limits, patience) = (&policy.limits, patience(policy));
-        let Evidence { homes, records, weather, .. } = self;
-        let is_silent =
-            |(place, record): &(&IpNet, &Record)| record.overdue(GRACE, patience, now) > 0 && homes.tenants(place) > 0;
-        let passed =
-            weather.look(limits, now, homes.places(), || records.iter().filter(is_silent).map(|(place, _)| *place));
+        let Evidence { homes, records, weather, challenged, .. } = self;
+        let is_late =
+            |source: &IpNet| records.get(source).is_some_and(|record| record.overdue(GRACE, patience, now) > 0);
+        let is_silent = |source: &&IpNet| homes.tenants(source) > 0 && is_late(source);
+        let passed = weather.look(limits, now, homes.places(), || challenged.iter().filter(is_silent).copied());
         if passed.silence.is_some() {
             self.records.values_mut().for_each(|record| record.drop_challenges(GRACE, now));
         }
@@ -193,9 +196,17 @@ impl Evidence {
         record
     }
 
+    /// A challenge was sent to this source.
+    pub(super) fn note_challenge(&mut self, source: IpNet) {
+        self.challenged.insert(source);
+    }
+
     /// Sources with more than `count` open challenges.
-    pub(super) fn challenged(&self, count: u32) -> impl Iterator<Item = IpNet> + '_ {
-        self.records.iter().filter(move |(_, record)| record.open() > count).map(|(source, _)| *source)
+    pub(super) fn challenged(&mut self, count: u32) -> Vec<IpNet> {
+        let Evidence { challenged, records, .. } = self;
+        let open = |source: &IpNet| records.get(source).map_or(0, Record::open);
+        challenged.retain(|source| open(source) > 0);
+        challenged.iter().filter(|source| open(source) > count).copied().collect()
     }
 
     /// Somebody logged in: his address is no attacker, nor are the accounts attacked that it failed for.
@@ -232,7 +243,7 @@ impl Evidence {
     /// An account logged in with a password.
     pub(super) fn settle(&mut self, place: IpNet, name: &[u8], limits: &Limits, now: Now) {
         self.homes.login(place, name, now.wall, limits.home_time);
-        self.homes.bound(limits.memory / 4 * 3 / PAIR);
+        self.homes.bound(budget(limits) / 4 * 3 / PAIR);
         self.weather.admit(place, Account::of(name), now.monotonic);
     }
 
@@ -246,7 +257,7 @@ impl Evidence {
     /// Bytes for all but the homes.
     fn free(&self, limits: &Limits) -> usize {
         let homes = self.homes.len() * PAIR + self.weather.len() * SIGNS;
-        limits.memory.saturating_sub(homes).max(limits.memory / 4)
+        budget(limits).saturating_sub(homes).max(budget(limits) / 4)
     }
 
     /// Keeps room for one more piece: when too much is held, the quarter of the sources that has least evidence, and
@@ -271,4 +282,9 @@ impl Evidence {
     fn recount(&mut self) {
         self.items = self.records.values().map(Record::items).sum();
     }
+}
+
+/// The part of `limits.memory` that is shared out, in bytes.
+fn budget(limits: &Limits) -> usize {
+    limits.memory / 3 * 2
 }

@@ -91,7 +91,7 @@ pub fn standing(evidence: &Evidence, policy: &Policy, now: Now, source: &IpNet) 
         rows.push(row("home_guesses", guesses, limits.home_guesses, 0));
         rows.push(row("strange", strange(evidence, source, now), limits.strange, 0));
     }
-    let limit = flood_limit(evidence, limits, source);
+    let limit = flood_limit(limits, evidence.homes.tenants(source));
     rows.push(row("challenges unanswered", record.open(), limit, limits.flood_count));
     rows
 }
