@@ -11,7 +11,7 @@ mod sets;
 mod shown;
 mod words;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -239,9 +239,39 @@ impl Nft {
         }
         let (gone, come) = networks.change(&wide, &narrow);
         let doomed: Vec<(IpNet, Option<u64>)> = removed.into_iter().chain(renewed).collect();
-        let gone: Vec<IpNet> = doomed.iter().map(|(net, _)| *net).chain(gone).collect();
-        added.extend(come.into_iter().map(|net| (net, None)));
-        (self.additions(&doomed) + &self.removals(&gone) + &self.additions(&added), networks)
+        let freed: Vec<IpNet> = doomed.iter().map(|(net, _)| *net).collect();
+        let hosts = self.additions(&doomed) + &self.removals(&freed) + &self.additions(&added);
+        (hosts + &self.ranges(&gone, &come, &networks), networks)
+    }
+
+    /// The text that makes ranges go and come. Before 1.0 nft does not see that one that goes makes room for one that
+    /// comes, and so for a wider one the whole set is written anew.
+    fn ranges(&self, gone: &BTreeSet<IpNet>, come: &BTreeSet<IpNet>, networks: &Networks) -> String {
+        let mut text = String::new();
+        for set in [Set::Networks4, Set::Networks6] {
+            let ours =
+                |nets: &BTreeSet<IpNet>| nets.iter().filter(|net| Set::of(net) == set).copied().collect::<Vec<_>>();
+            let lasting = |nets: Vec<IpNet>| nets.into_iter().map(|net| (net, None)).collect::<Vec<_>>();
+            let (gone, come) = (ours(gone), ours(come));
+            if gone.is_empty() || come.is_empty() {
+                text += &self.removals(&gone);
+                text += &self.additions(&lasting(come));
+            } else {
+                let _ = writeln!(text, "flush set inet {} {}", self.plan.table, set.name());
+                text += &self.additions(&lasting(networks.widest().filter(|net| Set::of(net) == set).collect()));
+            }
+        }
+        text
+    }
+
+    /// Learns of networks that others have added, before ours change beside them.
+    fn heed_networks_of_others(&mut self) {
+        for set in [Set::Networks4, Set::Networks6] {
+            // What cannot be read is not there, as far as is known; the kernel refuses what overlaps.
+            let held = self.blocks(set).unwrap_or_default();
+            let new: Vec<IpNet> = held.into_iter().map(|(net, _)| net).collect();
+            self.networks.change(&new, &[]);
+        }
     }
 
     /// What is held, and what a network that is held covers.
@@ -306,13 +336,12 @@ impl Nft {
         // Networks that others have added stay, and what we add must not overlap them.
         self.networks = Networks::new(held.iter().map(|(net, _)| *net).chain(book.by_end().map(|(net, _)| net)));
         let shown = Networks::new(held.iter().map(|(net, _)| *net));
-        let come = self.networks.widest().filter(|net| !shown.has(net));
-        let gone: Vec<IpNet> = shown.all().filter(|net| self.networks.covers(net)).collect();
-        let networks: Vec<(IpNet, Option<u64>)> = come.map(|net| (net, None)).collect();
-        let text = self.removals(&gone) + &self.additions(&networks);
+        let come: BTreeSet<IpNet> = self.networks.widest().filter(|net| !shown.has(net)).collect();
+        let gone: BTreeSet<IpNet> = shown.all().filter(|net| self.networks.covers(net)).collect();
+        let text = self.ranges(&gone, &come, &self.networks);
         let mut outcome = if text.is_empty() { Ok(()) } else { self.commit(&text).map(drop) };
         outcome = outcome.and_then(|()| self.commit_steps(book, &steps, now).map(drop));
-        if networks.is_empty() && steps.is_empty() {
+        if text.is_empty() && steps.is_empty() {
             return verified;
         }
         match (outcome, self.held()) {
@@ -478,6 +507,10 @@ impl Firewall for Nft {
     fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Applied {
         let (steps, refused) = settle(book, change, |_| None);
         let mut applied = Applied { refused, mended: Vec::new() };
+        self.doubt_unless(self.netlink.generation().ok());
+        if self.elements_in_doubt && steps.iter().any(|step| Set::of(&step.net()).has_ranges()) {
+            self.heed_networks_of_others();
+        }
         match self.commit_steps(book, &steps, now) {
             Ok(true) => {}
             Ok(false) => applied.refused.extend(self.not_added(&steps)),

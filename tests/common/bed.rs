@@ -13,7 +13,7 @@ use sipban::model::book::Book;
 use sipban::model::clock::UnixTime;
 use sipban::model::target::Target;
 
-use crate::netns::{Netns, Variant, call};
+use crate::netns::{Netns, Variant, call, nft};
 
 pub const NOW: UnixTime = UnixTime(1_000);
 pub const V4: &str = "iptables";
@@ -205,7 +205,7 @@ impl Bed<'_> {
 
     /// Runs nft; what it prints.
     pub fn nft(&self, args: &str) -> String {
-        call("nft", &args.split(' ').collect::<Vec<_>>()).unwrap()
+        call(nft().unwrap_or_else(|| "nft".into()), &args.split(' ').collect::<Vec<_>>()).unwrap()
     }
 
     /// The elements of a set of the table, as blocks.
@@ -225,8 +225,10 @@ impl Bed<'_> {
     pub fn rejects(&self, tool: &str) -> bool {
         match self.config.backend {
             Backend::Nft => {
-                let kind = if tool == V4 { "with icmp " } else { "with icmpv6 " };
-                self.nft("list chain inet sipban blocks").contains(kind)
+                let family = if tool == V4 { "ip saddr" } else { "ip6 saddr" };
+                let rules = self.nft("list chain inet sipban blocks");
+                let ours: Vec<&str> = rules.lines().filter(|rule| rule.contains(family)).collect();
+                !ours.is_empty() && ours.iter().all(|rule| rule.contains(" reject with "))
             }
             _ => self.chain(tool)[0].contains("-j REJECT"),
         }

@@ -26,7 +26,7 @@ use sipban::model::clock::Clock;
 use tempfile::TempDir;
 
 use asterisk::{FakeAsterisk, Step};
-use netns::{Netns, Variant, call};
+use netns::{Netns, Variant, call, nft};
 
 /// How long anything that must happen may take, on a machine that has a lot else to do.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -341,7 +341,7 @@ impl Lab {
 
     /// Runs nft; what it prints.
     pub fn nft(&self, args: &str) -> Result<String, String> {
-        self.netns.enter(|| call("nft", &args.split(' ').collect::<Vec<_>>()))
+        self.netns.enter(|| call(nft().unwrap_or_else(|| "nft".into()), &args.split(' ').collect::<Vec<_>>()))
     }
 
     /// All rules of the table `filter`, of IPv4 and IPv6, without comments and counters, and our table of nftables

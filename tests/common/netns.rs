@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -99,14 +99,19 @@ impl Variant {
             symlink(&program, folder.path().join(name)).unwrap();
         }
         for name in ["ipset", "nft"] {
-            let Some(program) = places.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists())
-            else {
-                return skip(&format!("{name} is not installed"));
-            };
+            let other = nft().filter(|_| name == "nft");
+            let usual = || places.iter().map(|place| Path::new(place).join(name)).find(|path| path.exists());
+            let Some(program) = other.or_else(usual) else { return skip(&format!("{name} is not installed")) };
             symlink(&program, folder.path().join(name)).unwrap();
         }
         Some(folder)
     }
+}
+
+/// The nft of another distribution, to be tried: SIPBAN_TEST_NFT=/path/to/it. What it made may crash the one of this
+/// machine that is to list it.
+pub fn nft() -> Option<PathBuf> {
+    std::env::var_os("SIPBAN_TEST_NFT").map(PathBuf::from)
 }
 
 /// Runs a program in the namespace of this thread; its complaint is the error.

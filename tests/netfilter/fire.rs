@@ -30,12 +30,20 @@ pub fn under_fire<T>(outside: &Netns, work: impl FnOnce() -> T) -> T {
             thread::yield_now();
         }
     };
+    /// Ends the attack, whatever becomes of the work.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     thread::scope(|scope| {
+        let ends = Over(&over);
         scope.spawn(|| outside.enter(attack));
         wait_for_more();
         let done = work();
         wait_for_more();
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         let arrived = phone.recv_from(&mut [0; 64]);
         assert!(arrived.is_err(), "{arrived:?}");
         done
