@@ -4,6 +4,7 @@
 //! The protocol is described in Asterisk's documentation, "AMI Action Response", and was measured on 16.28 and 22.10.
 
 pub mod frame;
+mod lines;
 pub mod security;
 mod session;
 
@@ -18,7 +19,7 @@ use crossbeam_channel::{Sender, unbounded};
 use crate::config::Ami;
 use crate::event::{AmiState, Event};
 use crate::model::clock::Clock;
-use session::{End, Session};
+use session::{End, ManagerSession};
 
 /// Shortest and longest time between two tries to connect.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -77,7 +78,7 @@ pub fn probe(ami: &Ami, patience: Duration, clock: &Clock) -> Result<Probe, NoLo
     let ping = AtomicBool::new(true);
     let mut probe = Probe { greeting: String::new(), event: false, pong: None };
     let mut listen = || {
-        let mut session = Session::open(ami, &inbox, clock, &ping)?;
+        let mut session = ManagerSession::open(ami, &inbox, clock, &ping)?;
         let deadline = clock.now().monotonic + patience;
         loop {
             for event in heard.try_iter() {
@@ -106,7 +107,7 @@ pub fn probe(ami: &Ami, patience: Duration, clock: &Clock) -> Result<Probe, NoLo
 fn keep_connected(ami: &Ami, inbox: &Sender<Event>, clock: &Clock, ping: &AtomicBool) {
     let mut retry = RETRY.0;
     loop {
-        let end = match Session::open(ami, inbox, clock, ping) {
+        let end = match ManagerSession::open(ami, inbox, clock, ping) {
             Ok(mut session) => {
                 retry = RETRY.0;
                 session.run()

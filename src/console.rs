@@ -25,7 +25,7 @@ use crate::console::session::Session;
 use crate::console::text::LocalTime;
 use crate::console::whois::Whois;
 use crate::failure::Failure;
-use crate::listener::{self, Pass, Service, TOO_MANY};
+use crate::listener::{self, Pass, Server, TOO_MANY};
 use crate::model::clock::Clock;
 
 /// At most this many sessions of root at a time, and as many of all others.
@@ -174,9 +174,9 @@ impl Desk {
     }
 }
 
-impl Service for Desk {
+impl Server for Desk {
     const NAME: &'static str = "console";
-    const PLACES: usize = MAX_SESSIONS;
+    const SEATS: usize = MAX_SESSIONS;
 
     fn admits(&self, user: Uid) -> Result<(), String> {
         let control = self.control().clone();

@@ -1,18 +1,18 @@
-//! Takes TCP connections for a service: finds out who comes, lets in whom the service admits, and gives each of them a
+//! Takes TCP connections for a server: finds out who comes, lets in whom the server admits, and gives each of them a
 //! thread.
 //!
 //! INVARIANT: nothing that a client does or leaves undone keeps out root on this machine, nor delays another client.
 //! - Connections over loopback are told apart by their user, whom the kernel names; root has places of his own.
-//! - Other users are judged by the service in a thread of its own, since it may have to look up names.
+//! - Other users are judged by the server in a thread of its own, since it may have to look up names.
 //! - Who comes from elsewhere has to prove himself, in a thread of his own, and has no place among those who are let in
 //!   before he did.
 //!
-//! What clients can make us keep is bounded: [`Service::PLACES`] threads for root, as many for all others who are let
+//! What clients can make us keep is bounded: [`Server::SEATS`] threads for root, as many for all others who are let
 //! in, 32 for those who prove themselves, and 64 connections before each of the two threads that judge.
 
 mod local;
-mod places;
 mod refusals;
+mod seats;
 pub(crate) mod sockets;
 mod strangers;
 
@@ -30,34 +30,34 @@ use nix::unistd::{Uid, User};
 
 use crate::model::clock::Clock;
 use local::Arrival;
-use places::{Place, Places};
 use refusals::Refusals;
+use seats::{Seat, Seats};
 use strangers::{Strangers, TurnedAway};
 
-/// At most this many connections over loopback wait to be told apart, and as many to be judged by the service.
+/// At most this many connections over loopback wait to be told apart, and as many to be judged by the server.
 const MAX_WAITING: usize = 64;
 
 /// What connections are taken for.
-pub trait Service: Send + Sync + 'static {
+pub trait Server: Send + Sync + 'static {
     /// Names the threads, and in capitals the lines of the log: `console`.
     const NAME: &'static str;
 
     /// At most this many connections of root are served at a time, and as many of all others together.
-    const PLACES: usize;
+    const SEATS: usize;
 
-    /// Whether a user of this machine, other than root, may use the service.
+    /// Whether a user of this machine, other than root, may use the server.
     ///
     /// # Errors
     /// Why not, in words for him and for the log.
     fn admits(&self, user: Uid) -> Result<(), String>;
 
-    /// Serves somebody who may use the service, until he leaves.
+    /// Serves somebody who may use the server, until he leaves.
     ///
     /// # Errors
     /// If the connection fails.
     fn serve(&self, stream: &TcpStream) -> io::Result<()>;
 
-    /// Has somebody who comes from elsewhere prove that he may use the service, and serves him from the moment on
+    /// Has somebody who comes from elsewhere prove that he may use the server, and serves him from the moment on
     /// when [`Pass::prove`] says that there is a place.
     ///
     /// # Errors
@@ -69,18 +69,18 @@ pub trait Service: Send + Sync + 'static {
 pub struct Pass<'a> {
     /// His place among those who have not proved themselves.
     stranger: Option<strangers::Stranger>,
-    others: &'a Places,
-    place: Option<Place>,
+    others: &'a Seats,
+    seat: Option<Seat>,
 }
 
 impl Pass<'_> {
-    /// He has proved that he may use the service. Returns whether there is a place for him.
+    /// He has proved that he may use the server. Returns whether there is a place for him.
     pub fn prove(&mut self) -> bool {
         if let Some(stranger) = self.stranger.take() {
             stranger.proved();
         }
-        self.place = self.others.take();
-        self.place.is_some()
+        self.seat = self.others.take();
+        self.seat.is_some()
     }
 }
 
@@ -100,13 +100,13 @@ pub enum Error {
     Thread(io::Error),
 }
 
-/// Listens on this address, and on loopback if that does not belong to it, so that root reaches the service whoever
+/// Listens on this address, and on loopback if that does not belong to it, so that root reaches the server whoever
 /// else crowds it. When this returns, clients can connect; it takes them until the program ends. Returns the address
 /// with its port, which the system chooses if none is given.
 ///
 /// # Errors
 /// If an address cannot be listened on, or there is no thread.
-pub fn listen<S: Service>(address: SocketAddr, clock: Clock, service: Arc<S>) -> Result<SocketAddr, Error> {
+pub fn listen<S: Server>(address: SocketAddr, clock: Clock, server: Arc<S>) -> Result<SocketAddr, Error> {
     let first = bind(address)?;
     let address = first.local_addr().map_err(|source| Error::Bind { address, source })?;
     let mut sockets = vec![first];
@@ -115,11 +115,11 @@ pub fn listen<S: Service>(address: SocketAddr, clock: Clock, service: Arc<S>) ->
     }
     let (door, at_the_door) = bounded(MAX_WAITING);
     let reception = Arc::new(Reception {
-        service,
+        server,
         clock,
         refusals: Mutex::default(),
-        root: Places::of(S::PLACES),
-        others: Places::of(S::PLACES),
+        root: Seats::of(S::SEATS),
+        others: Seats::of(S::SEATS),
         strangers: Strangers::default(),
     });
     let here = Arc::clone(&reception);
@@ -139,20 +139,20 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     bound.map_err(|source| Error::Bind { address, source })
 }
 
-/// What the threads of one service have in common.
+/// What the threads of one server have in common.
 struct Reception<S> {
-    service: Arc<S>,
+    server: Arc<S>,
     clock: Clock,
     refusals: Mutex<Refusals>,
-    root: Places,
-    others: Places,
+    root: Seats,
+    others: Seats,
     strangers: Strangers,
 }
 
-/// What who finds no place is told.
+/// What is said to somebody who finds no place.
 pub const TOO_MANY: &str = "too many sessions";
 
-impl<S: Service> Reception<S> {
+impl<S: Server> Reception<S> {
     /// Takes connections for ever.
     fn take_connections(self: &Arc<Self>, sockets: &[TcpListener], door: &Sender<(Arrival, Uid)>) {
         let mut arrivals = Vec::new();
@@ -235,7 +235,7 @@ impl<S: Service> Reception<S> {
     /// Judges users of this machine, one after the other, for ever.
     fn judge(self: &Arc<Self>, at_the_door: &Receiver<(Arrival, Uid)>) {
         for (arrival, user) in at_the_door {
-            match self.service.admits(user) {
+            match self.server.admits(user) {
                 Ok(()) => self.admit(arrival.stream, &self.others),
                 Err(why) => {
                     let name = User::from_uid(user).ok().flatten().map_or(format!("uid {user}"), |user| user.name);
@@ -245,13 +245,13 @@ impl<S: Service> Reception<S> {
         }
     }
 
-    /// Gives somebody who may use the service a thread, if there is a place.
-    fn admit(self: &Arc<Self>, stream: TcpStream, places: &Places) {
-        let Some(place) = places.take() else { return turn_away(&stream, TOO_MANY) };
+    /// Gives somebody who may use the server a thread, if there is a place.
+    fn admit(self: &Arc<Self>, stream: TcpStream, seats: &Seats) {
+        let Some(seat) = seats.take() else { return turn_away(&stream, TOO_MANY) };
         let here = Arc::clone(self);
         self.start(move || {
-            let _place = place;
-            here.served(&stream, here.service.serve(&stream));
+            let _seat = seat;
+            here.served(&stream, here.server.serve(&stream));
         });
     }
 
@@ -266,8 +266,8 @@ impl<S: Service> Reception<S> {
         };
         let here = Arc::clone(self);
         self.start(move || {
-            let mut pass = Pass { stranger: Some(stranger), others: &here.others, place: None };
-            let outcome = here.service.receive(&stream, &mut pass);
+            let mut pass = Pass { stranger: Some(stranger), others: &here.others, seat: None };
+            let outcome = here.server.receive(&stream, &mut pass);
             if let Some(stranger) = pass.stranger {
                 stranger.failed(here.clock.now().monotonic);
                 here.log_refusal(&address.to_string(), "no or a wrong password");
@@ -323,6 +323,6 @@ fn turn_away(stream: &TcpStream, why: &str) {
     let _ = stream.set_nonblocking(true).and_then(|()| stream.write_all(format!("{why}\r\n").as_bytes()));
 }
 
-fn label<S: Service>() -> String {
+fn label<S: Server>() -> String {
     S::NAME.to_uppercase()
 }

@@ -477,7 +477,7 @@ fn root_gets_in_when_the_users_whom_he_named_fill_the_console() {
 fn ctl(control: &Control, words: &[&str], json: bool) -> (u8, String, String) {
     let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let console = ctl::Console { address: SocketAddr::new(control.address, control.port), password: None };
+    let console = ctl::Destination { address: SocketAddr::new(control.address, control.port), password: None };
     let code = console.call(&words, json, &mut out, &mut err);
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }

@@ -23,7 +23,6 @@
 mod canon;
 mod endpoint;
 mod event_time;
-mod lines;
 mod room;
 
 use std::hash::RandomState;
@@ -36,15 +35,15 @@ use crate::model::security::{SecurityEvent, Service};
 /// Decides which frames may be believed.
 #[derive(Debug, Default)]
 pub struct Guard {
-    held: Option<Held>,
+    held: Option<Undecided>,
     hasher: RandomState,
     /// What was met so far.
-    pub counts: Counts,
+    pub unsound: Unsound,
 }
 
 /// What the next frame may still change.
 #[derive(Debug)]
-enum Held {
+enum Undecided {
     /// A canonical event, which the next frame may expose as forged.
     Event {
         event: SecurityEvent,
@@ -57,7 +56,7 @@ enum Held {
 
 /// Frames met by a [`Guard`] that were not sound events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct Unsound {
     /// Events that somebody wrote lines into.
     pub tampered: u64,
     /// Events of a shape that no known version of Asterisk sends.
@@ -87,7 +86,7 @@ impl Guard {
             },
             Frame::Overlong(tail) => {
                 // Nothing honest makes an event that long.
-                self.counts.overlong += 1;
+                self.unsound.overlong += 1;
                 self.broken(Start::Middle, canon::sender(tail, &self.hasher), tail, out);
             }
         }
@@ -96,7 +95,7 @@ impl Guard {
     fn event(&mut self, event: SecurityEvent, written: &[u8], frame: &[u8], out: &mut Vec<SecurityEvent>) {
         match &mut self.held {
             // It is the rest of what is held, dressed up.
-            Some(Held::Broken(broken)) if room::needed(frame) <= broken.room => {
+            Some(Undecided::Broken(broken)) if room::needed(frame) <= broken.room => {
                 *broken = Broken { tampered: true, sender: Some(Sender::of(&event)), room: 0 };
             }
             held => {
@@ -107,7 +106,7 @@ impl Guard {
                 if settled && event.service == Service::Pjsip {
                     out.push(event);
                 } else {
-                    self.held = Some(Held::Event { room: room::behind(event.service, written), event });
+                    self.held = Some(Undecided::Event { room: room::behind(event.service, written), event });
                 }
             }
         }
@@ -116,7 +115,7 @@ impl Guard {
     fn broken(&mut self, start: Start<'_>, sender: Option<Sender>, frame: &[u8], out: &mut Vec<SecurityEvent>) {
         let room = match &self.held {
             None => 0,
-            Some(Held::Event { room, .. } | Held::Broken(Broken { room, .. })) => *room,
+            Some(Undecided::Event { room, .. } | Undecided::Broken(Broken { room, .. })) => *room,
         };
         let (tampered, room) = match start {
             Start::Middle => (true, room::after(room, frame)),
@@ -130,7 +129,7 @@ impl Guard {
                 (false, 0)
             }
         };
-        self.held = Some(Held::Broken(Broken { tampered, sender, room }));
+        self.held = Some(Undecided::Broken(Broken { tampered, sender, room }));
     }
 
     /// Nothing came for a while, and the stream stands between two frames: the rest of a cut event comes in the same
@@ -147,12 +146,12 @@ impl Guard {
     fn settle(&mut self, out: &mut Vec<SecurityEvent>) {
         match self.held.take() {
             None => {}
-            Some(Held::Event { event, .. }) => out.push(event),
-            Some(Held::Broken(Broken { tampered: true, sender: Some(sender), .. })) => {
-                self.counts.tampered += 1;
+            Some(Undecided::Event { event, .. }) => out.push(event),
+            Some(Undecided::Broken(Broken { tampered: true, sender: Some(sender), .. })) => {
+                self.unsound.tampered += 1;
                 out.push(sender.accused());
             }
-            Some(Held::Broken(_)) => self.counts.strange += 1,
+            Some(Undecided::Broken(_)) => self.unsound.strange += 1,
         }
     }
 }

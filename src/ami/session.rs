@@ -8,7 +8,8 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::frame::{Frame, Framer};
-use super::security::{Counts, Guard};
+use super::lines::FrameLines;
+use super::security::{Guard, Unsound};
 use crate::config::Ami;
 use crate::event::{AmiState, Event};
 use crate::model::clock::Clock;
@@ -53,7 +54,7 @@ enum Heard {
 }
 
 /// A connection that is logged in.
-pub(super) struct Session<'a> {
+pub(super) struct ManagerSession<'a> {
     ami: &'a Ami,
     inbox: &'a Sender<Event>,
     clock: &'a Clock,
@@ -63,7 +64,7 @@ pub(super) struct Session<'a> {
     framer: Framer,
     guard: Guard,
     /// What was met up to when the owner was last told.
-    told: Counts,
+    told: Unsound,
     /// Begins every ActionID of this session. What an attacker writes cannot answer to it.
     token: String,
     /// When the unanswered Ping was sent.
@@ -74,17 +75,17 @@ pub(super) struct Session<'a> {
     next_ping: Duration,
 }
 
-impl<'a> Session<'a> {
+impl<'a> ManagerSession<'a> {
     /// Connects and logs in.
     pub(super) fn open(
         ami: &'a Ami,
         inbox: &'a Sender<Event>,
         clock: &'a Clock,
         ping_wanted: &'a AtomicBool,
-    ) -> Result<Session<'a>, End> {
+    ) -> Result<ManagerSession<'a>, End> {
         let stream = connect(ami)?;
         let now = clock.now().monotonic;
-        let mut session = Session {
+        let mut session = ManagerSession {
             ami,
             inbox,
             clock,
@@ -93,7 +94,7 @@ impl<'a> Session<'a> {
             stream,
             framer: Framer::default(),
             guard: Guard::default(),
-            told: Counts::default(),
+            told: Unsound::default(),
             token: token()?,
             pinged: None,
             heard: now,
@@ -134,7 +135,7 @@ impl<'a> Session<'a> {
     }
 
     fn tell_unread(&mut self) -> Result<(), End> {
-        let (now, told) = (self.guard.counts, std::mem::replace(&mut self.told, self.guard.counts));
+        let (now, told) = (self.guard.unsound, std::mem::replace(&mut self.told, self.guard.unsound));
         if (now.strange, now.overlong) == (told.strange, told.overlong) {
             return Ok(());
         }
@@ -214,7 +215,7 @@ impl<'a> Session<'a> {
                     self.frames(&mut events)?;
                     return self.pass_on(events);
                 }
-                let message = field(bytes, b"Message: ").unwrap_or(b"login refused without a reason");
+                let message = FrameLines::of(bytes).find(b"Message").unwrap_or(b"login refused without a reason");
                 return Err(End::Refused(String::from_utf8_lossy(message).into_owned()));
             }
             if events.len() > MAX_BEFORE_LOGIN {
@@ -298,17 +299,5 @@ fn not_asterisk(line: &[u8]) -> End {
 
 fn is_response_to(frame: &Frame<'_>, token: &str) -> bool {
     let Frame::Whole(bytes) = frame else { return false };
-    bytes.starts_with(b"Response: ") && field(bytes, b"ActionID: ") == Some(token.as_bytes())
-}
-
-/// The value of the first line that begins so.
-fn field<'b>(frame: &'b [u8], start: &[u8]) -> Option<&'b [u8]> {
-    let mut rest = frame;
-    loop {
-        let end = memchr::memmem::find(rest, b"\r\n").unwrap_or(rest.len());
-        if let Some(value) = rest[..end].strip_prefix(start) {
-            return Some(value);
-        }
-        rest = rest.get(end + 2..)?;
-    }
+    bytes.starts_with(b"Response: ") && FrameLines::of(bytes).find(b"ActionID") == Some(token.as_bytes())
 }

@@ -34,7 +34,7 @@ pub fn run(config_file: &Path, options: &cli::Ctl, out: &mut dyn Write, err: &mu
     let control = &config.control;
     let host = options.address.unwrap_or(reachable(control.address));
     let address = SocketAddr::new(host, options.port.unwrap_or(control.port));
-    let console = Console { address, password: control.password.as_ref() };
+    let console = Destination { address, password: control.password.as_ref() };
     let code = console.call(&options.words, options.json, out, err);
     if let Some(unread) = unread.filter(|_| code == Failure::UNAVAILABLE) {
         complain(err, &format!("{unread}; say --address and --port if the console is elsewhere"));
@@ -44,14 +44,14 @@ pub fn run(config_file: &Path, options: &cli::Ctl, out: &mut dyn Write, err: &mu
 
 /// Where a console is.
 #[derive(Clone, Copy, Debug)]
-pub struct Console<'a> {
+pub struct Destination<'a> {
     /// Address and port to connect to.
     pub address: SocketAddr,
     /// For a console that asks for it.
     pub password: Option<&'a Secret>,
 }
 
-impl Console<'_> {
+impl Destination<'_> {
     /// Does one command there, as [`run`] does.
     pub fn call(&self, words: &[String], json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let command = words.join(" ");
@@ -80,7 +80,7 @@ impl Console<'_> {
         }
     }
 
-    fn ask(&self, command: &str) -> Result<Answer, Silence> {
+    fn ask(&self, command: &str) -> Result<Said, Silence> {
         /// Longer than the console itself waits for its owner.
         const PATIENCE: Duration = Duration::from_secs(60);
         let address = self.address;
@@ -117,7 +117,7 @@ fn complain(err: &mut dyn Write, text: &str) {
     let _ = writeln!(err, "sipban ctl: {text}");
 }
 
-struct Answer {
+struct Said {
     ok: bool,
     /// Lines, each with its end.
     text: String,
@@ -179,7 +179,7 @@ fn read_until<'a>(reader: &mut impl BufRead, prompts: &[&'a str]) -> io::Result<
 }
 
 /// Reads an answer of at most this many bytes. Whatever listens there, what it says commands no terminal.
-fn read_answer(reader: impl BufRead, limit: u64) -> io::Result<Answer> {
+fn read_answer(reader: impl BufRead, limit: u64) -> io::Result<Said> {
     let mut lines = reader.take(limit);
     let (mut begun, mut text) = (false, String::new());
     loop {
@@ -191,7 +191,7 @@ fn read_answer(reader: impl BufRead, limit: u64) -> io::Result<Answer> {
         }
         match &line[..] {
             b"ctl" => begun = true,
-            b"ok" | b"error" if begun => return Ok(Answer { ok: line == b"ok", text }),
+            b"ok" | b"error" if begun => return Ok(Said { ok: line == b"ok", text }),
             _ if begun => {
                 text.push_str(&printable(&String::from_utf8_lossy(line.strip_prefix(b" ").unwrap_or(&line))));
                 text.push('\n');
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_missing_console_or_command_is_told_with_its_own_exit_code() {
-        let console = Console { address: (Ipv4Addr::LOCALHOST, 1).into(), password: None };
+        let console = Destination { address: (Ipv4Addr::LOCALHOST, 1).into(), password: None };
         let call = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
             let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -254,7 +254,7 @@ pub struct Why {
     /// The accounts that live there.
     pub homes: Vec<Tenant>,
     /// Evidence held against it now.
-    pub evidence: Vec<Counted>,
+    pub evidence: Vec<EvidenceCount>,
     /// How the account stands that it named last.
     pub account: Option<Pressure>,
     /// How its neighbours stand.
@@ -321,7 +321,7 @@ pub struct WhyAccount {
 
 /// One kind of evidence in `why`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Counted {
+pub struct EvidenceCount {
     /// Kind of evidence, in the words of the configuration: `unknown_account`, `wrong_password`...
     pub what: String,
     /// How much of it counts now.

@@ -28,7 +28,7 @@ pub enum Input {
 /// Decoder of one connection.
 #[derive(Debug, Default)]
 pub struct Telnet {
-    state: State,
+    expecting: Expecting,
     line: Vec<u8>,
     /// In the rest of a line that was too long.
     discarding: bool,
@@ -39,7 +39,7 @@ pub struct Telnet {
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum Expecting {
     #[default]
     Data,
     /// After IAC.
@@ -74,28 +74,28 @@ impl Telnet {
     pub fn feed(&mut self, bytes: &[u8], reply: &mut Vec<u8>) -> Vec<Input> {
         let mut inputs = Vec::new();
         for &byte in bytes {
-            self.state = match mem::take(&mut self.state) {
-                State::Data if byte == IAC => State::Command,
-                State::Data => {
+            self.expecting = match mem::take(&mut self.expecting) {
+                Expecting::Data if byte == IAC => Expecting::Command,
+                Expecting::Data => {
                     inputs.extend(self.data(byte));
-                    State::Data
+                    Expecting::Data
                 }
-                State::Command => match byte {
-                    WILL | WONT | DO | DONT => State::Option(byte),
-                    SB => State::Subnegotiation,
+                Expecting::Command => match byte {
+                    WILL | WONT | DO | DONT => Expecting::Option(byte),
+                    SB => Expecting::Subnegotiation,
                     _ => {
                         inputs.extend(self.command(byte, reply));
-                        State::Data
+                        Expecting::Data
                     }
                 },
-                State::Option(verb) => {
+                Expecting::Option(verb) => {
                     self.negotiate(verb, byte, reply);
-                    State::Data
+                    Expecting::Data
                 }
-                State::Subnegotiation if byte == IAC => State::SubnegotiationCommand,
-                State::Subnegotiation => State::Subnegotiation,
-                State::SubnegotiationCommand if byte == SE => State::Data,
-                State::SubnegotiationCommand => State::Subnegotiation,
+                Expecting::Subnegotiation if byte == IAC => Expecting::SubnegotiationCommand,
+                Expecting::Subnegotiation => Expecting::Subnegotiation,
+                Expecting::SubnegotiationCommand if byte == SE => Expecting::Data,
+                Expecting::SubnegotiationCommand => Expecting::Subnegotiation,
             };
         }
         inputs

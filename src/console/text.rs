@@ -219,7 +219,7 @@ fn top(top: &Top) -> Vec<String> {
 }
 
 /// Who holds an address, in words or as one line of JSON.
-pub fn whois(found: &whois::Answer, as_json: bool) -> Page {
+pub fn whois(found: &whois::Holder, as_json: bool) -> Page {
     if as_json {
         return serde_json::to_value(found).map_or_else(
             |error| Page::failed(format!("no JSON for this answer: {error}")),
@@ -275,7 +275,7 @@ fn split(text: &[char]) -> (&[char], &[char]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::request::{AmiStatus, Counted, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why};
+    use crate::console::request::{AmiStatus, EvidenceCount, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why};
     use crate::model::block::Reason;
     use ipnet::IpNet;
 
@@ -338,8 +338,13 @@ mod tests {
             neighbours: Neighbours { net: net("2001:db8::/48"), addresses: 2, limit: 5 },
             weather: vec![weather()],
             evidence: vec![
-                Counted { what: "unknown_account".to_owned(), count: 1, limit: 20, account: "100\u{1b}[2J".to_owned() },
-                Counted { what: "wrong_password".to_owned(), count: 2, limit: 0, account: String::new() },
+                EvidenceCount {
+                    what: "unknown_account".to_owned(),
+                    count: 1,
+                    limit: 20,
+                    account: "100\u{1b}[2J".to_owned(),
+                },
+                EvidenceCount { what: "wrong_password".to_owned(), count: 2, limit: 0, account: String::new() },
             ],
             block: Some(line("2001:db8::/64", 55, Reason::InvalidAccount)),
             blocked_since: Some(UnixTime(50)),

@@ -32,7 +32,7 @@ pub struct Whois {
 
 /// What is known of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Answer {
+pub struct Holder {
     /// The address.
     pub address: IpAddr,
     /// The server that knew most of it.
@@ -62,7 +62,7 @@ impl Whois {
     ///
     /// # Errors
     /// If the root does not answer.
-    pub fn ask(&self, address: IpAddr, clock: &Clock) -> Result<Answer, Error> {
+    pub fn ask(&self, address: IpAddr, clock: &Clock) -> Result<Holder, Error> {
         let deadline = Deadline { clock, at: clock.now().monotonic + self.patience };
         let ask = |server: &str| {
             let text = self.query(server, address, &deadline);
@@ -70,7 +70,7 @@ impl Whois {
         };
         let mut asked = vec![self.root.clone()];
         let mut text = ask(&self.root)?;
-        let mut answer = Answer { address, server: self.root.clone(), lines: records(&text) };
+        let mut answer = Holder { address, server: self.root.clone(), lines: records(&text) };
         while let Some(next) = self.referral(&text).filter(|next| asked.len() < MAX_SERVERS && !asked.contains(next)) {
             match ask(&next) {
                 Ok(found) => text = found,
@@ -81,7 +81,7 @@ impl Whois {
             }
             let lines = records(&text);
             if !lines.is_empty() {
-                answer = Answer { address, server: next.clone(), lines };
+                answer = Holder { address, server: next.clone(), lines };
             }
             asked.push(next);
         }

@@ -24,7 +24,7 @@ pub(super) struct Arrival {
 }
 
 /// Names a socket of a process, among those that were there before and will be there after it.
-type Owner = (u32, u64);
+type SocketOwner = (u32, u64);
 
 impl Arrival {
     /// `None` if it is over already.
@@ -71,7 +71,7 @@ pub(super) fn users(arrivals: &[Arrival]) -> io::Result<Vec<Option<Uid>>> {
     Ok(arrivals.iter().map(user).collect())
 }
 
-fn owners(arrivals: &[Arrival]) -> io::Result<HashMap<(SocketAddr, SocketAddr), Owner>> {
+fn owners(arrivals: &[Arrival]) -> io::Result<HashMap<(SocketAddr, SocketAddr), SocketOwner>> {
     let wanted: HashSet<_> = arrivals.iter().map(Arrival::ends).collect();
     let mut found = HashMap::new();
     if !wanted.is_empty() {

@@ -41,17 +41,17 @@ pub(super) enum TurnedAway {
 
 /// All of them.
 #[derive(Default)]
-pub(super) struct Strangers(Arc<Mutex<Book>>);
+pub(super) struct Strangers(Arc<Mutex<Register>>);
 
 #[derive(Default)]
-struct Book {
+struct Register {
     /// In the order in which they came.
-    asked: Vec<Asked>,
+    asked: Vec<Unproven>,
     failed: HashMap<IpAddr, Failed>,
     next_number: u64,
 }
 
-struct Asked {
+struct Unproven {
     number: u64,
     source: IpAddr,
     stream: TcpStream,
@@ -68,7 +68,7 @@ struct Failed {
 
 /// One of them. His place is given back when this is dropped.
 pub(super) struct Stranger {
-    book: Arc<Mutex<Book>>,
+    register: Arc<Mutex<Register>>,
     number: u64,
     source: IpAddr,
 }
@@ -78,34 +78,34 @@ impl Strangers {
     pub(super) fn take(&self, address: IpAddr, stream: &TcpStream, now: Duration) -> Result<Stranger, TurnedAway> {
         let stream = stream.try_clone().map_err(|_: io::Error| TurnedAway::TooMany)?;
         let source = source(address);
-        let mut book = lock(&self.0);
-        book.may_come(source, now)?;
-        let number = book.next_number;
-        book.next_number += 1;
-        book.asked.push(Asked { number, source, stream, made_room: false });
-        Ok(Stranger { book: Arc::clone(&self.0), number, source })
+        let mut register = lock(&self.0);
+        register.may_come(source, now)?;
+        let number = register.next_number;
+        register.next_number += 1;
+        register.asked.push(Unproven { number, source, stream, made_room: false });
+        Ok(Stranger { register: Arc::clone(&self.0), number, source })
     }
 }
 
 impl Stranger {
     /// He has proved himself: what his address did before is forgotten.
     pub(super) fn proved(self) {
-        lock(&self.book).failed.remove(&self.source);
+        lock(&self.register).failed.remove(&self.source);
     }
 
     /// He has not. `now` is monotonic.
     pub(super) fn failed(self, now: Duration) {
-        lock(&self.book).remember(self.source, now);
+        lock(&self.register).remember(self.source, now);
     }
 }
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        lock(&self.book).asked.retain(|asked| asked.number != self.number);
+        lock(&self.register).asked.retain(|asked| asked.number != self.number);
     }
 }
 
-impl Book {
+impl Register {
     fn may_come(&mut self, source: IpAddr, now: Duration) -> Result<(), TurnedAway> {
         let left = self.failed.get(&source).map_or(Duration::ZERO, |failed| failed.until.saturating_sub(now));
         if !left.is_zero() {
@@ -147,8 +147,8 @@ fn source(address: IpAddr) -> IpAddr {
 }
 
 /// A panic ends the program, so nobody is left who could see a poisoned lock.
-fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
-    book.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(register: &Mutex<Register>) -> MutexGuard<'_, Register> {
+    register.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use log::{info, warn};
 
 use super::Owner;
-use crate::console::request::{Counted, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why, WhyAccount};
+use crate::console::request::{EvidenceCount, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why, WhyAccount};
 use crate::judge::{Dossier, Standing};
 use crate::logging::escape;
 use crate::model::block::BlockLine;
@@ -28,7 +28,7 @@ impl Owner {
             next_block,
         } = self.evidence.dossier(&self.policy, now, address);
         let account = shown(&account);
-        let counted = |Standing { what, count, limit, .. }: Standing| Counted {
+        let counted = |Standing { what, count, limit, .. }: Standing| EvidenceCount {
             what: what.to_owned(),
             count,
             limit,

@@ -6,7 +6,7 @@ use memchr::memmem;
 
 use super::endpoint::endpoint;
 use super::event_time::event_time;
-use super::lines::Lines;
+use crate::ami::lines::FrameLines;
 use crate::model::security::{Acl, Endpoint, Kind, MAX_ACCOUNT, SecurityEvent, Service};
 
 /// What a frame is.
@@ -117,18 +117,18 @@ pub(super) const SENDER_KEYS: [&[u8]; 3] = [b"SessionID", b"LocalAddress", b"Rem
 
 /// What this frame is; session names become numbers by `hasher`.
 pub(super) fn shape<'a>(frame: &'a [u8], hasher: &impl BuildHasher) -> Shape<'a> {
-    let mut lines = Lines::of(frame);
-    let start = match header(&mut lines) {
-        Header::Security(header) => {
+    let mut lines = FrameLines::of(frame);
+    let start = match opening(&mut lines) {
+        Opening::Security(heading) => {
             let written = lines.rest().strip_prefix(b"AccountID: ").unwrap_or(lines.rest());
-            match body(&header, &mut lines, hasher) {
+            match body(&heading, &mut lines, hasher) {
                 Ok(event) => return Shape::Event { event, written },
-                Err(tampered) => Start::Event { tampered, service: header.service, written },
+                Err(tampered) => Start::Event { tampered, service: heading.service, written },
             }
         }
-        Header::Foreign if !lines.name_any(&SENDER_KEYS) => return Shape::Neutral,
-        Header::Foreign | Header::Other if frame.starts_with(b"Event: ") => Start::Strange,
-        Header::Foreign | Header::Other => Start::Middle,
+        Opening::Foreign if !lines.name_any(&SENDER_KEYS) => return Shape::Neutral,
+        Opening::Foreign | Opening::Other if frame.starts_with(b"Event: ") => Start::Strange,
+        Opening::Foreign | Opening::Other => Start::Middle,
     };
     Shape::Broken { start, sender: sender(frame, hasher) }
 }
@@ -150,30 +150,30 @@ pub(super) fn sender(frame: &[u8], hasher: &impl BuildHasher) -> Option<Sender> 
     (local.transport == remote.transport).then(|| Sender { session: hasher.hash_one(session), local, remote })
 }
 
-enum Header<'a> {
+enum Opening<'a> {
     /// That of a security event.
-    Security(SecurityHeader<'a>),
+    Security(Heading<'a>),
     /// That of a response, or of an event of another class.
     Foreign,
     /// None that is known.
     Other,
 }
 
-struct SecurityHeader<'a> {
+struct Heading<'a> {
     name: &'a [u8],
     time: i64,
     service: Service,
 }
 
 /// What stands in front of anything that an attacker can write, up to the key of the account.
-fn header<'a>(lines: &mut Lines<'a>) -> Header<'a> {
+fn opening<'a>(lines: &mut FrameLines<'a>) -> Opening<'a> {
     let Some(name) = lines.take(b"Event") else {
-        return if lines.has_next(b"Response") { Header::Foreign } else { Header::Other };
+        return if lines.has_next(b"Response") { Opening::Foreign } else { Opening::Other };
     };
     match lines.take(b"Privilege") {
         Some(b"security,all") => {}
-        Some(class) if !class.starts_with(b"security") => return Header::Foreign,
-        _ => return Header::Other,
+        Some(class) if !class.starts_with(b"security") => return Opening::Foreign,
+        _ => return Opening::Other,
     }
     // timestampevents, debug and systemname put fields of their own here.
     let mut time = lines.take(b"EventTV");
@@ -183,10 +183,10 @@ fn header<'a>(lines: &mut Lines<'a>) -> Header<'a> {
         }
         time = lines.take(b"EventTV");
     }
-    security_header(name, time, lines).map_or(Header::Other, Header::Security)
+    heading(name, time, lines).map_or(Opening::Other, Opening::Security)
 }
 
-fn security_header<'a>(name: &'a [u8], time: Option<&[u8]>, lines: &mut Lines<'a>) -> Option<SecurityHeader<'a>> {
+fn heading<'a>(name: &'a [u8], time: Option<&[u8]>, lines: &mut FrameLines<'a>) -> Option<Heading<'a>> {
     let time = event_time(time?)?;
     lines.take(b"Severity").filter(|severity| matches!(*severity, b"Error" | b"Informational"))?;
     let service = match lines.take(b"Service")? {
@@ -197,13 +197,13 @@ fn security_header<'a>(name: &'a [u8], time: Option<&[u8]>, lines: &mut Lines<'a
     };
     lines.take(b"EventVersion").filter(|version| !version.is_empty() && version.iter().all(u8::is_ascii_digit))?;
     let names_account = lines.has_next(b"AccountID") || name == b"RequestBadFormat";
-    names_account.then_some(SecurityHeader { name, time, service })
+    names_account.then_some(Heading { name, time, service })
 }
 
 /// The rest of a security event. The error says whether what is wrong stands where an attacker can write.
-fn body(header: &SecurityHeader<'_>, lines: &mut Lines<'_>, hasher: &impl BuildHasher) -> Result<SecurityEvent, bool> {
+fn body(heading: &Heading<'_>, lines: &mut FrameLines<'_>, hasher: &impl BuildHasher) -> Result<SecurityEvent, bool> {
     let (_, mut kind, required) =
-        *TABLE.iter().find(|(name, ..)| *name == header.name).unwrap_or(&(b"", Kind::Other, &[]));
+        *TABLE.iter().find(|(name, ..)| *name == heading.name).unwrap_or(&(b"", Kind::Other, &[]));
     let mut account = lines.take(b"AccountID").unwrap_or_default();
     let session = lines.take(b"SessionID").ok_or(true)?;
     let local = lines.take(b"LocalAddress").ok_or(true)?;
@@ -232,11 +232,11 @@ fn body(header: &SecurityHeader<'_>, lines: &mut Lines<'_>, hasher: &impl BuildH
     }
     Ok(SecurityEvent {
         kind,
-        service: header.service,
+        service: heading.service,
         account: account[..account.len().min(MAX_ACCOUNT)].into(),
         session: hasher.hash_one(session),
         local,
         remote,
-        time: Some(header.time),
+        time: Some(heading.time),
     })
 }

@@ -4,7 +4,7 @@
 //! they mean something else in a SIP address; every other byte costs one at least.
 
 use super::canon::SENDER_KEYS;
-use super::lines::Lines;
+use crate::ami::lines::FrameLines;
 use crate::model::security::Service;
 
 /// At most 36 bytes of a user name are decoded by PJSIP, each of which may have cost three.
@@ -37,7 +37,7 @@ pub(super) fn after(room: usize, frame: &[u8]) -> usize {
 /// the fields that name the sender. Where there are none, he wrote all of it and the end of its last line; that of the
 /// empty line may be Asterisk's, which ends the account.
 pub(super) fn needed(frame: &[u8]) -> usize {
-    Lines::of(frame).before_any(&SENDER_KEYS).map_or_else(|| cost(frame) + LINE_END, cost)
+    FrameLines::of(frame).before_any(&SENDER_KEYS).map_or_else(|| cost(frame) + LINE_END, cost)
 }
 
 fn cost(text: &[u8]) -> usize {

@@ -2,12 +2,12 @@
 
 /// Lines not yet read. They end with CR LF: a bare CR or LF is a part of a value.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lines<'a>(&'a [u8]);
+pub(super) struct FrameLines<'a>(&'a [u8]);
 
-impl<'a> Lines<'a> {
+impl<'a> FrameLines<'a> {
     /// The lines of a whole frame.
-    pub(super) fn of(frame: &'a [u8]) -> Lines<'a> {
-        Lines(frame)
+    pub(super) fn of(frame: &'a [u8]) -> FrameLines<'a> {
+        FrameLines(frame)
     }
 
     /// What has not been read.
@@ -31,6 +31,11 @@ impl<'a> Lines<'a> {
         let end = line_end(value);
         self.0 = value.get(end + 2..).unwrap_or_default();
         Some(&value[..end])
+    }
+
+    /// The value of the first line, from here on, that has this key.
+    pub(super) fn find(mut self, key: &[u8]) -> Option<&'a [u8]> {
+        std::iter::from_fn(|| self.next_pair_or_line()).find_map(|(name, value)| value.filter(|_| name == key))
     }
 
     /// Passes over one well-formed line whose key is none of these.
