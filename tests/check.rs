@@ -634,4 +634,5 @@ fn beside_the_running_daemon_all_is_still_well() {
     let report = bed.check();
     assert_eq!(report.complaints(), [""; 0]);
     report.says("OK", "console", &["127.0.0.1:4451 is held by the running daemon"]);
+    report.says("OK", "PBX", &["accepts its own phones"]);
 }

@@ -5,7 +5,7 @@
 //!
 //! What is looked at, in this order: the configuration; rights; the login to Asterisk, and whether security events
 //! arrive; Asterisk's own doors; iptables, ip6tables, ipset or nft; other firewalls; the interface; the ports that
-//! Asterisk listens on; the white list; the console's port; the files.
+//! Asterisk listens on; the white list; the console's port; the PBX itself, as the running daemon sees it; the files.
 
 mod asterisk;
 mod doors;
@@ -17,6 +17,7 @@ mod netfilter;
 mod network;
 mod scope;
 mod service;
+mod weather;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -142,7 +143,7 @@ impl<'a> Machine<'a> {
 type Check = fn(&Machine) -> Vec<Finding>;
 
 /// In the order in which what is wrong with one may be the cause of the next.
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     netfilter::rights,
     login::check,
     doors::check,
@@ -152,6 +153,7 @@ const CHECKS: [Check; 10] = [
     scope::check,
     network::white_list,
     network::console,
+    weather::check,
     files::check,
 ];
 

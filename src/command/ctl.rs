@@ -145,7 +145,7 @@ impl fmt::Display for Silence {
 }
 
 /// Where to reach a console of this machine: it listens on loopback too, wherever else it does, and there it knows us.
-fn reachable(address: IpAddr) -> IpAddr {
+pub(super) fn reachable(address: IpAddr) -> IpAddr {
     match address {
         own if own.to_canonical().is_loopback() => own,
         IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
