@@ -1,6 +1,6 @@
 //! All that the judge remembers, in bounded memory.
 //!
-//! `limits.memory` is shared out between the homes, which may take three quarters of it, and all the rest, which may
+//! `limits.memory` is shared out between the homes, which may take five eighths of it, and all the rest, which may
 //! take what the homes leave. Nothing is reserved: a small PBX takes little. What things take is reckoned without what the
 //! allocator adds and what a table takes that is just growing, so only two thirds are shared out.
 
@@ -24,7 +24,7 @@ use crate::model::memory::Memory;
 use crate::model::net::is_global_ipv6;
 
 /// Bytes that a source takes with its place in the table, and a piece of evidence against it.
-const SOURCE: usize = 288;
+const SOURCE: usize = 272;
 const ITEM: usize = 24;
 
 /// Most addresses of this machine learned from events.
@@ -42,7 +42,8 @@ pub struct Evidence {
     pub(super) weather: Weather,
     /// Failures that counted for nothing because of the weather.
     pub(super) spared: u64,
-    records: HashMap<IpNet, Record>,
+    /// Boxed, because a table that has just grown is largely empty.
+    records: HashMap<IpNet, Box<Record>>,
     /// All sources with open challenges, and some that have none any more.
     challenged: HashSet<IpNet>,
     /// At least as many pieces as the records hold.
@@ -109,7 +110,7 @@ impl Evidence {
 
     /// The account that this source named last, as sent.
     pub fn last_account(&self, source: &IpNet) -> &[u8] {
-        self.records.get(source).map_or(b"", Record::last_account)
+        self.records.get(source).map_or(b"", |record| record.last_account())
     }
 
     /// Whether the PBX refuses its own phones now.
@@ -180,11 +181,11 @@ impl Evidence {
     }
 
     pub(super) fn get(&self, source: &IpNet) -> Option<&Record> {
-        self.records.get(source)
+        self.records.get(source).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, source: &IpNet) -> Option<&mut Record> {
-        self.records.get_mut(source)
+        self.records.get_mut(source).map(Box::as_mut)
     }
 
     /// The record of a source, for one more piece of evidence.
@@ -192,7 +193,7 @@ impl Evidence {
         self.bound(limits, now);
         let record = self.records.entry(source).or_default();
         record.seen = now;
-        self.items += 4;
+        self.items += 8;
         record
     }
 
@@ -204,7 +205,7 @@ impl Evidence {
     /// Sources with more than `count` open challenges.
     pub(super) fn challenged(&mut self, count: u32) -> Vec<IpNet> {
         let Evidence { challenged, records, .. } = self;
-        let open = |source: &IpNet| records.get(source).map_or(0, Record::open);
+        let open = |source: &IpNet| records.get(source).map_or(0, |record| record.open());
         challenged.retain(|source| open(source) > 0);
         challenged.iter().filter(|source| open(source) > count).copied().collect()
     }
@@ -243,7 +244,8 @@ impl Evidence {
     /// An account logged in with a password.
     pub(super) fn settle(&mut self, place: IpNet, name: &[u8], limits: &Limits, now: Now) {
         self.homes.login(place, name, now.wall, limits.home_time);
-        self.homes.bound(budget(limits) / 4 * 3 / PAIR);
+        self.homes.bound(budget(limits) / 8 * 5 / PAIR);
+        self.weather.most = budget(limits) / 8 / SIGNS;
         self.weather.admit(place, Account::of(name), now.monotonic);
     }
 
@@ -280,7 +282,7 @@ impl Evidence {
 
     /// `items` is an upper bound between two calls: what a record itself drops is not subtracted at once.
     fn recount(&mut self) {
-        self.items = self.records.values().map(Record::items).sum();
+        self.items = self.records.values().map(|record| record.items()).sum();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model::memory::Home;
 
 /// Bytes that a pair takes at most, where the address and the account have no other: 24 for itself, the rest for the
 /// address, the name of the account, and what the allocator rounds up.
-pub(super) const PAIR: usize = 160;
+pub(super) const PAIR: usize = 300;
 
 /// A pair is told again for the journal when its last login is later than the one told last by this part of
 /// `limits.home_time`.

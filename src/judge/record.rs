@@ -268,7 +268,10 @@ impl Record {
 
     /// Pieces of evidence, by which its memory is measured.
     pub(super) fn items(&self) -> usize {
-        self.challenges.len() + self.told.len() + self.tallies.iter().map(|tally| 3 + tally.times.len()).sum::<usize>()
+        let name = |name: &[u8]| name.len() / 24;
+        let challenges = self.challenges.iter().map(|open| 3 + open.name.as_deref().map_or(0, name));
+        let tallies = self.tallies.iter().map(|tally| 7 + tally.times.len());
+        self.told.len() + name(&self.account) + challenges.chain(tallies).sum::<usize>()
     }
 
     fn drop_old(&mut self, now: Duration) {

@@ -56,6 +56,8 @@ pub struct Front {
 /// What the addresses where accounts live tell of the PBX.
 #[derive(Debug, Default)]
 pub(super) struct Weather {
+    /// Of how many addresses signs are held at most. Where there are more, a part of them tells the weather as well.
+    pub most: usize,
     places: HashMap<IpNet, Signs>,
     refusing: Sky,
     silent: Sky,
@@ -104,13 +106,15 @@ struct Sky {
 impl Weather {
     /// An account that lives at this address was heard.
     pub(super) fn hear(&mut self, place: IpNet, now: Duration) {
-        self.places.entry(place).or_default().heard = now;
+        if let Some(signs) = self.signs(place) {
+            signs.heard = now;
+        }
     }
 
     /// An account was refused at an address where it lives. `is_sudden` if it logged in there lately.
     pub(super) fn refuse(&mut self, place: IpNet, account: Account, is_sudden: bool, now: Duration) {
         let start = self.refusing.front.map_or(now, |front| front.since);
-        let signs = self.places.entry(place).or_default();
+        let Some(signs) = self.signs(place) else { return };
         signs.heard = now;
         if let Some(broken) = signs.broken.as_mut().filter(|broken| broken.account == account) {
             broken.last = now;
@@ -129,7 +133,7 @@ impl Weather {
 
     /// An account logged in at this address.
     pub(super) fn admit(&mut self, place: IpNet, account: Account, now: Duration) {
-        let signs = self.places.entry(place).or_default();
+        let Some(signs) = self.signs(place) else { return };
         signs.heard = now;
         signs.login = Some(now);
         signs.silent = None;
@@ -152,7 +156,9 @@ impl Weather {
         let passed = now.saturating_sub(self.looked).min(LOOK * 2);
         self.looked = now;
         for place in silent() {
-            self.places.entry(place).or_default().silent = Some(now);
+            if let Some(signs) = self.signs(place) {
+                signs.silent = Some(now);
+            }
         }
         let lately = |at: Option<Duration>| at.is_some_and(|at| now < at + MINUTE);
         self.places.retain(|_, signs| {
@@ -175,6 +181,13 @@ impl Weather {
             silence: self.silent.turn(limits, now, passed, unanswered, heard),
             refusals: self.refusing.turn(limits, now, passed, if is_general { refused } else { sudden }, heard),
         }
+    }
+
+    fn signs(&mut self, place: IpNet) -> Option<&mut Signs> {
+        if self.places.len() < self.most {
+            return Some(self.places.entry(place).or_default());
+        }
+        self.places.get_mut(&place)
     }
 
     /// Number of addresses of which signs are held.
