@@ -21,7 +21,7 @@ use crate::event::{AmiState, Event};
 use crate::model::clock::Clock;
 use session::{End, ManagerSession};
 
-/// Shortest and longest time between two tries to connect.
+/// The shortest and the longest time to wait before connecting again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The connection as the owner sees it.
@@ -31,7 +31,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Asks for a Ping now; an [`Event::Pong`] follows if Asterisk answers.
+    /// Asks for a Ping to be sent within a fraction of a second. An [`Event::Pong`] follows if Asterisk answers.
     pub fn ping(&self) {
         self.ping.store(true, Ordering::Relaxed);
     }
@@ -40,7 +40,7 @@ impl Connection {
 /// Starts the thread that keeps the connection.
 ///
 /// # Errors
-/// If the system has no thread to give.
+/// If the system cannot start a thread.
 pub fn start(ami: Ami, inbox: Sender<Event>, clock: Clock) -> io::Result<Connection> {
     let ping = Arc::new(AtomicBool::new(false));
     let connection = Connection { ping: ping.clone() };
@@ -48,12 +48,12 @@ pub fn start(ami: Ami, inbox: Sender<Event>, clock: Clock) -> io::Result<Connect
     Ok(connection)
 }
 
-/// What one login shows, for `sipban check`.
+/// What was seen during one login, for `sipban check`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// Asterisk's greeting, such as `Asterisk Call Manager/11.0.0`.
     pub greeting: String,
-    /// Whether a security event came. The login itself makes one, for every reader that may have them.
+    /// Whether a security event came. Asterisk sends one for the login itself, to all who may read security events.
     pub event: bool,
     /// How long the answer to a Ping took, if it came.
     pub pong: Option<Duration>,
@@ -62,17 +62,16 @@ pub struct Probe {
 /// Why there was no login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoLogin {
-    /// No connection, or not to a manager interface.
+    /// There was no connection, or what answered was no manager interface.
     Lost(String),
-    /// Asterisk refused it, in these words.
+    /// Asterisk refused the login, with this message.
     Refused(String),
 }
 
-/// Logs in as the daemon does, waits for a security event and the answer to a Ping, at most for `patience`, and hangs
-/// up.
+/// Logs in as the daemon does, waits at most `patience` for a security event and the answer to a Ping, and hangs up.
 ///
 /// # Errors
-/// If it comes to no login, or to none that lasts.
+/// If the login fails, or the connection is lost meanwhile.
 pub fn probe(ami: &Ami, patience: Duration, clock: &Clock) -> Result<Probe, NoLogin> {
     let (inbox, heard) = unbounded();
     let ping = AtomicBool::new(true);
@@ -99,7 +98,7 @@ pub fn probe(ami: &Ami, patience: Duration, clock: &Clock) -> Result<Probe, NoLo
         Ok(()) => Ok(probe),
         Err(End::Refused(why)) => Err(NoLogin::Refused(why)),
         Err(End::Lost(why)) => Err(NoLogin::Lost(why)),
-        // We are the owner, and hold the other end of the inbox.
+        // Cannot be: this function holds the other end of the inbox.
         Err(End::OwnerGone) => Err(NoLogin::Lost("nobody listened".to_owned())),
     }
 }

@@ -1,6 +1,6 @@
 //! The console: a thread for each session, for people with telnet and for `sipban ctl`.
 //!
-//! Sessions know the owner by its inbox only. INVARIANT: nothing that a client does or leaves undone delays the
+//! A session reaches the owner only through its inbox. INVARIANT: nothing that a client does or fails to do delays the
 //! owner, the listener or another session.
 
 pub mod access;
@@ -28,27 +28,27 @@ use crate::failure::Failure;
 use crate::listener::{self, Pass, Server, TOO_MANY};
 use crate::model::clock::Clock;
 
-/// At most this many sessions of root at a time, and as many of all others.
+/// At most this many sessions of root are open at a time, and as many of all others together.
 pub const MAX_SESSIONS: usize = 16;
 
-/// What sessions need of the rest of the program.
+/// What sessions need from the rest of the program.
 #[derive(Clone)]
 pub struct Context {
     /// Name of the chain, for `help`.
     pub chain: String,
     /// How a session puts its requests to the owner.
     pub ask: Ask,
-    /// For deadlines.
+    /// The time, for deadlines.
     pub clock: Clock,
-    /// How times are shown.
+    /// How to write a time.
     pub local_time: LocalTime,
-    /// How long to wait for what.
+    /// How long to wait for each thing.
     pub patience: Patience,
     /// Whom to ask for the holders of addresses.
     pub whois: Whois,
 }
 
-/// How long a session waits.
+/// How long a session waits for each thing.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For room in the owner's inbox.
@@ -61,9 +61,9 @@ pub struct Patience {
     pub idle: Duration,
     /// For the client to read what it was sent.
     pub write: Duration,
-    /// For the right password, in all.
+    /// For the right password, all attempts together.
     pub login: Duration,
-    /// After the first wrong password; doubles with each.
+    /// After the first wrong password. It doubles with each further one.
     pub wrong_password: Duration,
 }
 
@@ -84,10 +84,10 @@ impl Default for Patience {
 /// Why there is no console.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Others could reach it and nothing would stop them.
+    /// Others could reach it, and it has no password.
     #[error("console not opened on {0}, which is not loopback: set control.password, or control.address to 127.0.0.1")]
     NoPassword(IpAddr),
-    /// Address and port are not to be had.
+    /// Address and port cannot be listened on.
     #[error("cannot listen on {address} for the console: {source}; {}", remedy(.source))]
     Listen {
         /// Address and port.
@@ -95,7 +95,7 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
-    /// No thread.
+    /// The system cannot start a thread.
     #[error("cannot start the thread of the console: {0}")]
     Thread(io::Error),
 }
@@ -122,11 +122,11 @@ pub struct Console {
     desk: Arc<Desk>,
 }
 
-/// Opens the console. When this returns, clients can connect; sessions run in threads of their own. Wherever it is to
-/// listen, it does so on loopback too.
+/// Opens the console on its address, and on loopback if that is another one. When this returns, clients can connect.
+/// Each session runs in a thread of its own.
 ///
 /// # Errors
-/// If the address cannot be listened on, or must not be without a password.
+/// If the address cannot be listened on, or others could reach it and there is no password.
 pub fn listen(control: &Control, context: Context) -> Result<Console, Error> {
     if !control.address.to_canonical().is_loopback() && access::password(control).is_none() {
         return Err(Error::NoPassword(control.address));
@@ -155,7 +155,7 @@ impl fmt::Debug for Console {
     }
 }
 
-/// What all sessions have in common.
+/// What all sessions share.
 struct Desk {
     context: Context,
     control: Mutex<Control>,
@@ -163,7 +163,7 @@ struct Desk {
 
 impl Desk {
     fn control(&self) -> MutexGuard<'_, Control> {
-        // A panic ends the program, so nobody is left who could see a poisoned lock.
+        // A panic ends the program, so no lock is ever found poisoned.
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -200,7 +200,7 @@ impl Server for Desk {
     }
 }
 
-/// What a user can do about an address that is not to be had.
+/// What the administrator can do about an address that cannot be listened on.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {

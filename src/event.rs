@@ -16,14 +16,14 @@ pub enum Event {
     Security(Vec<SecurityEvent>),
     /// The AMI connection changed its state.
     Ami(AmiState),
-    /// So many more frames could not be read as events.
+    /// How many more frames could not be read as events.
     Unread {
-        /// Of a shape that no known version of Asterisk sends.
+        /// Those of a shape that no known version of Asterisk sends.
         strange: u64,
-        /// Too long.
+        /// Those that were too long.
         overlong: u64,
     },
-    /// Asterisk answered a Ping after so long.
+    /// Asterisk answered a Ping; it took this long.
     Pong(Duration),
     /// A console session asks; the answer goes to the sender, which never blocks the owner.
     Request(Request, Sender<Reply>),
@@ -45,7 +45,7 @@ pub enum AmiState {
         /// Asterisk's greeting line.
         greeting: String,
     },
-    /// Connection lost or not to be had.
+    /// The connection is lost, or could not be made.
     Down {
         /// What happened, for the log.
         why: String,

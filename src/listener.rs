@@ -1,14 +1,15 @@
-//! Takes TCP connections for a server: finds out who comes, lets in whom the server admits, and gives each of them a
-//! thread.
+//! Takes TCP connections for a server. It finds out who has come, and gives a thread to each whom the server admits.
 //!
-//! INVARIANT: nothing that a client does or leaves undone keeps out root on this machine, nor delays another client.
-//! - Connections over loopback are told apart by their user, whom the kernel names; root has places of his own.
-//! - Other users are judged by the server in a thread of its own, since it may have to look up names.
-//! - Who comes from elsewhere has to prove himself, in a thread of his own, and has no place among those who are let in
-//!   before he did.
+//! INVARIANT: nothing that a client does or fails to do keeps out root on this machine, or delays another client.
+//! - The kernel tells which user of this machine a connection over loopback belongs to. Root is let in at once, and has
+//!   seats of his own.
+//! - Whether other users are let in is up to the server. It is asked in a thread apart, because looking up the name of a
+//!   user may take long.
+//! - Strangers, who come from elsewhere, have to prove that they may use the server. They take none of its seats before
+//!   they did.
 //!
-//! What clients can make us keep is bounded: [`Server::SEATS`] threads for root, as many for all others who are let
-//! in, 32 for those who prove themselves, and 64 connections before each of the two threads that judge.
+//! What clients can make us keep is bounded: [`Server::SEATS`] threads for root and as many for all others who are let
+//! in, 32 threads for strangers, and 64 connections in front of each of the two threads that judge.
 
 mod local;
 mod refusals;
@@ -34,21 +35,22 @@ use refusals::Refusals;
 use seats::{Seat, Seats};
 use strangers::{Strangers, TurnedAway};
 
-/// At most this many connections over loopback wait to be told apart, and as many to be judged by the server.
+/// At most this many connections over loopback wait until it is known whose they are, and as many until the server has
+/// judged their users.
 const MAX_WAITING: usize = 64;
 
-/// What connections are taken for.
+/// What connections are taken for, such as the console.
 pub trait Server: Send + Sync + 'static {
-    /// Names the threads, and in capitals the lines of the log: `console`.
+    /// The name of its threads and, in capitals, of its lines in the log, such as `console`.
     const NAME: &'static str;
 
     /// At most this many connections of root are served at a time, and as many of all others together.
     const SEATS: usize;
 
-    /// Whether a user of this machine, other than root, may use the server.
+    /// Whether a user of this machine other than root may use the server.
     ///
     /// # Errors
-    /// Why not, in words for him and for the log.
+    /// If not: why, in words for him and for the log.
     fn admits(&self, user: Uid) -> Result<(), String>;
 
     /// Serves somebody who may use the server, until he leaves.
@@ -57,24 +59,24 @@ pub trait Server: Send + Sync + 'static {
     /// If the connection fails.
     fn serve(&self, stream: &TcpStream) -> io::Result<()>;
 
-    /// Has somebody who comes from elsewhere prove that he may use the server, and serves him from the moment on
-    /// when [`Pass::prove`] says that there is a place.
+    /// Has a stranger prove that he may use the server. When he has, it calls [`Pass::prove`], and serves him if there is
+    /// a seat.
     ///
     /// # Errors
     /// If the connection fails.
     fn receive(&self, stream: &TcpStream, pass: &mut Pass<'_>) -> io::Result<()>;
 }
 
-/// What somebody who comes from elsewhere needs to be served.
+/// What a stranger needs to be served.
 pub struct Pass<'a> {
-    /// His place among those who have not proved themselves.
+    /// His place among the strangers, until he has proved himself.
     stranger: Option<strangers::Stranger>,
     others: &'a Seats,
     seat: Option<Seat>,
 }
 
 impl Pass<'_> {
-    /// He has proved that he may use the server. Returns whether there is a place for him.
+    /// The stranger has proved that he may use the server. Returns whether there is a seat for him.
     pub fn prove(&mut self) -> bool {
         if let Some(stranger) = self.stranger.take() {
             stranger.proved();
@@ -84,10 +86,10 @@ impl Pass<'_> {
     }
 }
 
-/// Why nobody listens.
+/// Why no connections are taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Address and port are not to be had.
+    /// Address and port cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Bind {
         /// Address and port.
@@ -95,17 +97,17 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
-    /// No thread.
+    /// The system cannot start a thread.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
 
-/// Listens on this address, and on loopback if that does not belong to it, so that root reaches the server whoever
-/// else crowds it. When this returns, clients can connect; it takes them until the program ends. Returns the address
-/// with its port, which the system chooses if none is given.
+/// Listens on this address, and also on loopback if that is not a part of it, so that root on this machine is known and
+/// let in. When this returns, clients can connect, until the program ends. Returns the address with its port, which the
+/// system chooses if it is 0.
 ///
 /// # Errors
-/// If an address cannot be listened on, or there is no thread.
+/// If an address cannot be listened on, or a thread cannot be started.
 pub fn listen<S: Server>(address: SocketAddr, clock: Clock, server: Arc<S>) -> Result<SocketAddr, Error> {
     let first = bind(address)?;
     let address = first.local_addr().map_err(|source| Error::Bind { address, source })?;
@@ -132,14 +134,14 @@ pub fn listen<S: Server>(address: SocketAddr, clock: Clock, server: Arc<S>) -> R
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
     let bound = TcpListener::bind(address).and_then(|socket| {
-        // A client that has left again must not make us wait for the next one.
+        // A client that has left again before it is taken must not make us wait for the next one.
         socket.set_nonblocking(true)?;
         Ok(socket)
     });
     bound.map_err(|source| Error::Bind { address, source })
 }
 
-/// What the threads of one server have in common.
+/// What the threads of one server share.
 struct Reception<S> {
     server: Arc<S>,
     clock: Clock,
@@ -149,7 +151,7 @@ struct Reception<S> {
     strangers: Strangers,
 }
 
-/// What is said to somebody who finds no place.
+/// What is said to a client for whom there is no seat.
 pub const TOO_MANY: &str = "too many sessions";
 
 impl<S: Server> Reception<S> {
@@ -164,14 +166,14 @@ impl<S: Server> Reception<S> {
                 if working {
                     log::warn!("{} => cannot accept connections for now: {error}", label::<S>());
                 }
-                // So that a process out of descriptors waits for one instead of spinning.
+                // A process that is out of descriptors waits for one instead of spinning.
                 thread::sleep(Duration::from_secs(1));
             }
             working = taken.is_ok();
         }
     }
 
-    /// Waits for connections, or for the moment to look again for those that are here, and takes what has come.
+    /// Waits for connections, or for the moment to look again at those that wait here, and takes those that have come.
     fn take_more(self: &Arc<Self>, sockets: &[TcpListener], arrivals: &mut Vec<Arrival>) -> io::Result<()> {
         if arrivals.is_empty() {
             wait(sockets)?;
@@ -181,7 +183,7 @@ impl<S: Server> Reception<S> {
         sockets.iter().try_for_each(|socket| self.take_waiting(socket, arrivals))
     }
 
-    /// Takes what waits at a socket, but not more than a part of what may come: the other one has its turn too.
+    /// Takes the connections that wait at a socket, but not endlessly many: the other socket has its turn too.
     fn take_waiting(self: &Arc<Self>, socket: &TcpListener, arrivals: &mut Vec<Arrival>) -> io::Result<()> {
         for _ in 0..MAX_WAITING {
             if arrivals.len() >= MAX_WAITING {
@@ -200,7 +202,8 @@ impl<S: Server> Reception<S> {
         Ok(())
     }
 
-    /// Lets root in, passes the others on to be judged, and keeps those whom the kernel does not name yet.
+    /// Lets root in, passes other users on to be judged, and keeps the connections whose user the kernel does not tell
+    /// yet.
     fn tell_apart(self: &Arc<Self>, arrivals: &mut Vec<Arrival>, door: &Sender<(Arrival, Uid)>) {
         let users = match local::users(arrivals) {
             Ok(users) => users,
@@ -232,7 +235,7 @@ impl<S: Server> Reception<S> {
         }
     }
 
-    /// Judges users of this machine, one after the other, for ever.
+    /// Judges the users of this machine other than root, one after the other, for ever.
     fn judge(self: &Arc<Self>, at_the_door: &Receiver<(Arrival, Uid)>) {
         for (arrival, user) in at_the_door {
             match self.server.admits(user) {
@@ -245,7 +248,7 @@ impl<S: Server> Reception<S> {
         }
     }
 
-    /// Gives somebody who may use the server a thread, if there is a place.
+    /// Gives a thread to somebody who may use the server, if there is a seat.
     fn admit(self: &Arc<Self>, stream: TcpStream, seats: &Seats) {
         let Some(seat) = seats.take() else { return turn_away(&stream, TOO_MANY) };
         let here = Arc::clone(self);
@@ -282,7 +285,7 @@ impl<S: Server> Reception<S> {
         }
     }
 
-    /// A connection that fails is over, and that is all there is to it.
+    /// A connection that failed is over. That is of interest only to somebody who looks for the cause of something.
     fn served(&self, stream: &TcpStream, outcome: io::Result<()>) {
         if let Err(error) = outcome {
             let peer = stream.peer_addr().map_or("somebody".to_owned(), |peer| peer.to_string());
@@ -297,7 +300,7 @@ impl<S: Server> Reception<S> {
 
     fn log_refusal(&self, who: &str, why: &str) {
         let now = self.clock.now().monotonic;
-        // A panic ends the program, so nobody is left who could see a poisoned lock.
+        // A panic ends the program, so no lock is ever found poisoned.
         match self.refusals.lock().unwrap_or_else(PoisonError::into_inner).tell(who, now) {
             Some(0) => log::warn!("{} => {who} refused: {why}", label::<S>()),
             Some(before) => {
@@ -317,7 +320,8 @@ fn wait(sockets: &[TcpListener]) -> io::Result<()> {
     }
 }
 
-/// Says why, into the empty buffer of a new connection; if it should not fit, it need not.
+/// Tells a client why it is not served. The buffer of a new connection is empty, so nothing has to be waited for; if the
+/// text should not fit all the same, it is left out.
 fn turn_away(stream: &TcpStream, why: &str) {
     let mut stream = stream;
     let _ = stream.set_nonblocking(true).and_then(|()| stream.write_all(format!("{why}\r\n").as_bytes()));

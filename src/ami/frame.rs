@@ -1,21 +1,22 @@
-//! Bytes to frames: any split of the stream gives the same frames, in bounded memory.
+//! Cuts the stream of bytes into frames. However the stream is split into reads, the frames are the same, and memory is
+//! bounded.
 //!
-//! PURE: no clock, no I/O. A frame ends with an empty line, and lines end with CR LF only: a bare CR or LF may stand
-//! inside a value, because an attacker can send it there.
+//! PURE: no clock, no I/O. A frame ends with an empty line, and lines end with CR LF only: a bare CR or LF is a part of
+//! the value it stands in, because an attacker can send it there.
 
 use memchr::memmem::Finder;
 
-/// Largest frame that is read whole, in bytes. A SIP message over TCP may be 64 KiB long, and all of it may be the
-/// Call-ID that becomes a SessionID; an event cannot be much larger than that.
+/// At most this many bytes of a frame are kept. A SIP message over TCP may be 64 KiB long, and nearly all of it may be
+/// the Call-ID that becomes a SessionID. An event cannot be much larger than that.
 pub const MAX_FRAME: usize = 128 * 1024;
 
-/// Of a longer frame the last so many bytes are kept: they hold the addresses that Asterisk itself wrote.
+/// At most this many bytes are kept of a longer frame, its last ones: they hold the addresses that Asterisk wrote.
 const KEPT_TAIL: usize = 4 * 1024;
 
-/// Room offered to one read, in bytes.
+/// Bytes that one read can take in.
 const READ_SIZE: usize = 64 * 1024;
 
-/// A buffer that opens for large reads and gives back to the system what a burst made it grow to.
+/// Bytes that the buffer keeps when little is in it; what a burst made it grow to is given back to the system.
 const IDLE_SIZE: usize = READ_SIZE;
 
 const END: &[u8] = b"\r\n\r\n";
@@ -23,7 +24,7 @@ const END: &[u8] = b"\r\n\r\n";
 /// A piece of the stream between two empty lines, without them.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// The whole frame; lines are separated by CR LF, the last one has none.
+    /// The whole frame. Its lines are separated by CR LF; there is none behind the last one.
     Whole(&'a [u8]),
     /// The last bytes of a frame longer than [`MAX_FRAME`].
     Overlong(&'a [u8]),
@@ -50,8 +51,8 @@ impl Default for Framer {
 }
 
 impl Framer {
-    /// Free space to read into; say how much of it was used with [`Framer::filled`]. Call [`Framer::next_frame`]
-    /// until it has no more before asking again: that keeps the memory bounded.
+    /// Free space to read into. Call [`Framer::filled`] to say how much of it was used, and then [`Framer::next_frame`]
+    /// until there is no more, before asking for space again: that keeps the memory bounded.
     pub fn space(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -75,7 +76,7 @@ impl Framer {
         debug_assert!(self.end <= self.buffer.len());
     }
 
-    /// Reads all of `bytes`, for tests and recorded streams; use `space` and `filled` with a socket.
+    /// Takes in all of `bytes`, for tests and recorded streams. With a socket use `space` and `filled`.
     pub fn push(&mut self, bytes: &[u8]) {
         let space = self.space();
         let count = bytes.len().min(space.len());
@@ -88,7 +89,7 @@ impl Framer {
         }
     }
 
-    /// The next line, without its CR LF, if it is complete: the greeting is a line, not a frame.
+    /// The next line, without its CR LF, if it is complete. The greeting is a line without an empty one behind it.
     pub fn next_line(&mut self) -> Option<&[u8]> {
         let length = memchr::memmem::find(&self.buffer[self.start..self.end], b"\r\n")?;
         let line = self.start..self.start + length;
@@ -117,7 +118,7 @@ impl Framer {
             }
             None => {
                 self.searched = self.end.saturating_sub(END.len() - 1).max(self.start);
-                // The last bytes read may belong to the end of a frame that is just not too long.
+                // The last bytes may be the beginning of the empty line that ends a frame of the largest size.
                 if self.skipping || self.end - self.start > MAX_FRAME + END.len() - 1 {
                     self.skipping = true;
                     self.start = self.start.max(self.end.saturating_sub(KEPT_TAIL + END.len()));

@@ -1,6 +1,6 @@
 //! The lines of a frame, read one after the other.
 
-/// Lines not yet read. They end with CR LF: a bare CR or LF is a part of a value.
+/// The lines that have not been read yet. They end with CR LF; a bare CR or LF is a part of a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameLines<'a>(&'a [u8]);
 
@@ -10,7 +10,7 @@ impl<'a> FrameLines<'a> {
         FrameLines(frame)
     }
 
-    /// What has not been read.
+    /// The bytes that have not been read yet.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.0
     }
@@ -38,7 +38,7 @@ impl<'a> FrameLines<'a> {
         std::iter::from_fn(|| self.next_pair_or_line()).find_map(|(name, value)| value.filter(|_| name == key))
     }
 
-    /// Passes over one well-formed line whose key is none of these.
+    /// Passes over the next line if it is well-formed and its key is none of these; `None` if not.
     pub(super) fn skip_unless(&mut self, keys: &[&[u8]]) -> Option<()> {
         let mut ahead = *self;
         let (key, value) = ahead.next_pair_or_line()?;

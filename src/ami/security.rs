@@ -1,24 +1,25 @@
-//! Frames to security events, proof against what an attacker writes into them.
+//! Reads security events from frames, and is not deceived by what an attacker writes into them.
 //!
-//! PURE: no clock, no I/O. Asterisk writes values unescaped, so an attacker can put lines of his own, even an empty
-//! line and a whole event, into one. INVARIANT: an event names only a sender that Asterisk itself wrote down: it is an
-//! unbroken canonical event that nothing behind it calls into question, or the true end of a broken one.
+//! PURE: no clock, no I/O. Asterisk writes values unescaped, so an attacker can put lines of his own into one, even an
+//! empty line and a whole event. INVARIANT: an event that comes out names a sender that Asterisk itself wrote down. It
+//! is either an event in the one shape that Asterisk writes, and nothing behind it calls it into question, or the true
+//! end of one that an attacker broke.
 //!
-//! How that is known: Asterisk writes the fields of an event in a fixed order, and what an attacker can write stands
-//! before the addresses. Whatever he adds, the true `SessionID, LocalAddress, RemoteAddress` follow it, in the same
-//! frame or, if he wrote an empty line, in a later one. And he has little room (see `room`): PJSIP decodes 36 bytes of a
-//! user name, chan_sip takes 247 encoded ones. Forged addresses and the empty line that makes a frame end with them
-//! cost 103 or more, all that Asterisk writes up to AccountID 171 or more: there is no room for both. So
-//! - a frame that begins in the middle is the rest of the event before it, whatever that looked like, and of such
-//!   frames only the end of the last one counts;
-//! - a frame that begins as an event is a new event, and proves what came before it sound; unless all that an attacker
-//!   would have had to write, from the account of the event before it up to here, fits into his room: then it can be
-//!   the rest of that one, dressed up.
+//! Why that works: Asterisk writes the fields of an event in a fixed order, and what an attacker can write stands before
+//! the addresses. Whatever he adds, the true `SessionID`, `LocalAddress` and `RemoteAddress` follow it, in the same
+//! frame or, if he wrote an empty line, in a later one. And he has little room (see `room`): PJSIP decodes 36 bytes of
+//! a user name, chan_sip takes 247 encoded ones. Forged addresses with an empty line behind them cost 103 bytes or more,
+//! and all that Asterisk writes up to AccountID costs 171 or more, so there is no room for both. It follows that
+//! - a frame that does not begin as an event is the rest of the event before it, whatever that looked like, and of
+//!   several such frames only the end of the last one counts;
+//! - a frame that begins as an event is a new one, and proves that the one before it was sound. The exception is a frame
+//!   for which an attacker had room: if all that he would have had to write, from the account of the event before it on,
+//!   fits, then it may be the rest of that event, dressed up as another, and is taken for it.
 //!
-//! By the same count an event is known to be whole even if its addresses cannot be read: the names of its last three
-//! fields alone leave no room for the beginning of another. So whoever comes next is not blamed for it.
+//! By the same count an event is whole even if its addresses cannot be read: the names of its last three fields alone
+//! leave no room for the beginning of another event. So the sender of the next event is not blamed for it.
 //!
-//! The manager interface over HTTP has no such limit: there any number of perfect events can be forged.
+//! The manager interface over HTTP knows no such limit. There any number of perfect events can be forged.
 
 mod canon;
 mod endpoint;
@@ -37,24 +38,24 @@ use crate::model::security::{SecurityEvent, Service};
 pub struct Guard {
     held: Option<Undecided>,
     hasher: RandomState,
-    /// What was met so far.
+    /// Frames met so far that were no sound events.
     pub unsound: Unsound,
 }
 
-/// What the next frame may still change.
+/// What has been read and cannot be acted on before the next frame, or silence, decides about it.
 #[derive(Debug)]
 enum Undecided {
-    /// A canonical event, which the next frame may expose as forged.
+    /// An event in Asterisk's shape, which the next frame may expose as forged.
     Event {
         event: SecurityEvent,
-        /// As in [`Broken`].
+        /// See [`Broken`].
         room: usize,
     },
-    /// Frames that are not canonical, and belong together.
+    /// Frames in no known shape, which belong together.
     Broken(Broken),
 }
 
-/// Frames met by a [`Guard`] that were not sound events.
+/// Numbers of frames that were no sound events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unsound {
     /// Events that somebody wrote lines into.
@@ -69,14 +70,14 @@ pub struct Unsound {
 struct Broken {
     /// Whether lines stand in them where only an attacker can have put them.
     tampered: bool,
-    /// Who the last of them names.
+    /// The sender that the last of them names, if it does.
     sender: Option<Sender>,
-    /// How much more their writer may have written, in bytes of his request.
+    /// How much more an attacker who wrote all of them had room to write, in bytes of his request.
     room: usize,
 }
 
 impl Guard {
-    /// Takes the next frame; what may be acted on now goes to `out`.
+    /// Takes the next frame, and appends to `out` the events that may be acted on now.
     pub fn frame(&mut self, frame: &Frame<'_>, out: &mut Vec<SecurityEvent>) {
         match frame {
             Frame::Whole(bytes) => match canon::shape(bytes, &self.hasher) {
@@ -85,7 +86,7 @@ impl Guard {
                 Shape::Broken { start, sender } => self.broken(start, sender, bytes, out),
             },
             Frame::Overlong(tail) => {
-                // Nothing honest makes an event that long.
+                // No honest request makes an event that long.
                 self.unsound.overlong += 1;
                 self.broken(Start::Middle, canon::sender(tail, &self.hasher), tail, out);
             }
@@ -101,8 +102,8 @@ impl Guard {
             held => {
                 let settled = held.is_none();
                 self.settle(out);
-                // On PJSIP no value that may hold CR LF has room for forged addresses, so what stands on settled
-                // ground need not wait for the next frame.
+                // On PJSIP no value that may hold CR LF has room for forged addresses, so such an event need not wait
+                // for the next frame if nothing was undecided before it.
                 if settled && event.service == Service::Pjsip {
                     out.push(event);
                 } else {
@@ -132,8 +133,8 @@ impl Guard {
         self.held = Some(Undecided::Broken(Broken { tampered, sender, room }));
     }
 
-    /// Nothing came for a while, and the stream stands between two frames: the rest of a cut event comes in the same
-    /// write, so what waits is settled.
+    /// Decides about what waits, because nothing came for a while and the stream stands between two frames: the rest of
+    /// an event comes in the same write as its beginning.
     pub fn silence(&mut self, out: &mut Vec<SecurityEvent>) {
         self.settle(out);
     }

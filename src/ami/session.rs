@@ -1,4 +1,4 @@
-//! One connection to Asterisk, from greeting to loss.
+//! One connection to Asterisk, from its greeting until it is lost.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -15,27 +15,28 @@ use crate::event::{AmiState, Event};
 use crate::model::clock::Clock;
 use crate::model::security::SecurityEvent;
 
-/// For connecting, greeting and login, and for a write; Asterisk answers a wrong secret after a second.
+/// How long to wait for the connection, for the greeting, for the answer to the login, and for a write. Asterisk takes
+/// a second to refuse a wrong secret.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Longest greeting, in bytes; a manager interface says about thirty.
+/// At most this many bytes of a greeting are read. That of a manager interface has about thirty.
 const MAX_GREETING: usize = 1024;
 
 /// At most this many events, and those of one read, are kept before the login is answered. Asterisk sends one, that of
 /// the login itself; whoever sends more and never answers would fill the memory.
 const MAX_BEFORE_LOGIN: usize = 1000;
 
-/// The rest of a cut event comes in the same write as its beginning, so after so long there is none: from this machine,
-/// and over a network, which may have to send a part of it again.
+/// How long to wait for the rest of an event that an attacker may have cut, from Asterisk on this machine and over a
+/// network. Asterisk sends it in the same write, but a network may have to send a part of that again.
 const SILENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// How soon a Ping that the console asks for goes out.
+/// How long a read waits, and so how late a Ping that the console asks for may go out.
 const IDLE: Duration = Duration::from_millis(250);
 
 /// Why a session ended, or never began.
 #[derive(Debug)]
 pub(super) enum End {
-    /// No connection, or no longer.
+    /// The connection could not be made, or is lost.
     Lost(String),
     /// Asterisk refused the login.
     Refused(String),
@@ -47,7 +48,7 @@ pub(super) enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
     Bytes,
-    /// Nothing in time.
+    /// Nothing came in time.
     Silence,
     /// The end of the stream.
     End,
@@ -63,9 +64,9 @@ pub(super) struct ManagerSession<'a> {
     silence: Duration,
     framer: Framer,
     guard: Guard,
-    /// What was met up to when the owner was last told.
+    /// What the guard had met when the owner was last told of it.
     told: Unsound,
-    /// Begins every ActionID of this session. What an attacker writes cannot answer to it.
+    /// The ActionID of all actions of this session. It is random, so that no attacker can write an answer to them.
     token: String,
     /// When the unanswered Ping was sent.
     pinged: Option<Duration>,
@@ -115,14 +116,14 @@ impl<'a> ManagerSession<'a> {
         }
     }
 
-    /// Does what is due, and reads what comes within a fraction of a second.
+    /// Reads what comes within a fraction of a second, passes it on, and sends a Ping if one is due.
     pub(super) fn turn(&mut self) -> Result<(), End> {
         let waits = self.guard.is_waiting() && self.framer.is_between_frames();
         let mut events = Vec::new();
         let heard = self.read(if waits { self.silence } else { IDLE })?;
         match heard {
             Heard::Bytes => self.frames(&mut events)?,
-            // What waits for its rest has waited long enough.
+            // No rest has come to what waits, so there is none.
             Heard::Silence | Heard::End if waits => self.guard.silence(&mut events),
             Heard::Silence | Heard::End => {}
         }
@@ -142,7 +143,7 @@ impl<'a> ManagerSession<'a> {
         self.tell(Event::Unread { strange: now.strange - told.strange, overlong: now.overlong - told.overlong })
     }
 
-    /// Takes in what has been read.
+    /// Takes in the frames that have been read.
     fn frames(&mut self, events: &mut Vec<SecurityEvent>) -> Result<(), End> {
         while let Some(frame) = self.framer.next_frame() {
             self.guard.frame(&frame, events);
@@ -164,7 +165,8 @@ impl<'a> ManagerSession<'a> {
         self.inbox.send(event).map_err(|_| End::OwnerGone)
     }
 
-    /// Any byte is a sign of life: where a lot of events come, the answer to a Ping stands behind all of them.
+    /// Sends a Ping if one is due, and gives the connection up if nothing was heard for as long since the last one. Any
+    /// byte is a sign of life: under load the answer to a Ping stands behind all the events.
     fn keep_alive(&mut self, heard: Heard) -> Result<(), End> {
         let now = self.clock.now().monotonic;
         let interval = Duration::from_secs(self.ami.ping);
@@ -211,7 +213,7 @@ impl<'a> ManagerSession<'a> {
                     continue;
                 }
                 if bytes.starts_with(b"Response: Success\r\n") {
-                    // What came with the answer is judged before what comes later.
+                    // What came with the answer is passed on before anything that comes later.
                     self.frames(&mut events)?;
                     return self.pass_on(events);
                 }
@@ -292,7 +294,7 @@ fn closed() -> End {
 }
 
 fn not_asterisk(line: &[u8]) -> End {
-    // Whoever shows it escapes it.
+    // It is escaped where it is shown.
     let start = String::from_utf8_lossy(line.get(..40).unwrap_or(line));
     End::Lost(format!("no manager interface: it greets with \"{start}\""))
 }

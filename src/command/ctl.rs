@@ -1,7 +1,7 @@
 //! `sipban ctl COMMAND...`: one command of the console, for scripts.
 //!
-//! Speaks the form of [`crate::console::session`]: waits for the prompt, sends `ctl` and the command, and reads lines
-//! behind a space up to `ok` or `error`.
+//! It waits for the prompt, sends `ctl` and the command, and reads the answer in the form of [`crate::console::session`]:
+//! lines with a space in front, then `ok` or `error`.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read as _, Write};
@@ -47,12 +47,12 @@ pub fn run(config_file: &Path, options: &cli::Ctl, out: &mut dyn Write, err: &mu
 pub struct Destination<'a> {
     /// Address and port to connect to.
     pub address: SocketAddr,
-    /// For a console that asks for it.
+    /// The password, for a console that asks for it.
     pub password: Option<&'a Secret>,
 }
 
 impl Destination<'_> {
-    /// Does one command there, as [`run`] does.
+    /// Does one command at that console. Output and exit code are those of [`run`].
     pub fn call(&self, words: &[String], json: bool, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         let command = words.join(" ");
         if command.trim().is_empty() || command.contains(char::is_control) {
@@ -91,7 +91,8 @@ impl Destination<'_> {
 
         let mut reader = BufReader::new(&stream);
         let send = |text: String| (&stream).write_all(text.as_bytes()).map_err(broken);
-        // Nothing is sent before the prompt: who is refused would lose the reason with the connection.
+        // Nothing is sent before the prompt. A console that refuses us closes the connection, and if something of ours
+        // were unread then, its reason would be lost.
         let turn = |reader: &mut BufReader<&TcpStream>| match read_until(reader, &[PROMPT, PASSWORD_PROMPT]) {
             Ok(Turn::Ours(prompt)) => Ok(prompt),
             Ok(Turn::Over(said)) => Err(Silence::Refused(address, said)),
@@ -144,7 +145,8 @@ impl fmt::Display for Silence {
     }
 }
 
-/// Where to reach a console of this machine: it listens on loopback too, wherever else it does, and there it knows us.
+/// Where to reach the console of this machine. Whatever its address, it listens on loopback too, where it knows its
+/// users.
 pub(super) fn reachable(address: IpAddr) -> IpAddr {
     match address {
         own if own.to_canonical().is_loopback() => own,
@@ -154,20 +156,20 @@ pub(super) fn reachable(address: IpAddr) -> IpAddr {
 }
 
 enum Turn<'a> {
-    /// It has come to this prompt.
+    /// The console shows this prompt.
     Ours(&'a str),
     /// The connection is closed; this was said before.
     Over(String),
 }
 
-/// Reads up to one of the prompts. What a console says before is short.
+/// Reads up to one of these prompts, at most 4096 bytes: what a console says before is short.
 fn read_until<'a>(reader: &mut impl BufRead, prompts: &[&'a str]) -> io::Result<Turn<'a>> {
     const LONGEST: u64 = 4096;
     let mut said = Vec::new();
     for byte in reader.take(LONGEST).bytes() {
         match byte {
             Ok(byte) => said.push(byte),
-            // Closed with something of ours unread.
+            // The console has closed the connection with something of ours unread.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => return Err(error),
         }
@@ -178,7 +180,10 @@ fn read_until<'a>(reader: &mut impl BufRead, prompts: &[&'a str]) -> io::Result<
     Ok(Turn::Over(printable(String::from_utf8_lossy(&said).trim())))
 }
 
-/// Reads an answer of at most this many bytes. Whatever listens there, what it says commands no terminal.
+/// Reads an answer of at most `limit` bytes. Whoever gave it, its lines are harmless to a terminal.
+///
+/// # Errors
+/// If it ends too soon or too late, or cannot be read.
 fn read_answer(reader: impl BufRead, limit: u64) -> io::Result<Said> {
     let mut lines = reader.take(limit);
     let (mut begun, mut text) = (false, String::new());

@@ -1,4 +1,4 @@
-//! The configuration as far as a command may know it, for commands that can do without it.
+//! The configuration, for commands that can do without it.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -11,15 +11,15 @@ use crate::file;
 pub(super) struct Known {
     /// The configuration, or its defaults.
     pub(super) config: Config,
-    /// Why it is the defaults, if it is: which file cannot be read, and why.
+    /// If it is the defaults: which file cannot be read, and why.
     pub(super) unread: Option<String>,
 }
 
-/// Reads the file. The defaults hold where this user may not read it, since it holds a secret that is root's, and where
-/// the usual one is not there.
+/// Reads the file. The defaults hold if this user may not read it, because it holds a secret, or if it is the usual file
+/// and does not exist.
 ///
 /// # Errors
-/// If it is wrong, or another than the usual one and not there.
+/// If the file is wrong, or is not the usual one and does not exist.
 pub(super) fn known(path: &Path) -> Result<Known, ConfigErrors> {
     match file::open(path) {
         Err(error) if may_be_unread(path, &error) => {

@@ -1,5 +1,5 @@
 //! Who may use the console: over loopback the users that the configuration names, from elsewhere those who know the
-//! password. That root may, and which user a connection is of, is known to [`crate::listener`].
+//! password. Root always may; [`crate::listener`] sees to that, and finds out whose connection it is.
 
 use std::hint::black_box;
 
@@ -12,12 +12,12 @@ pub fn is_named(control: &Control, uid: Uid) -> bool {
     control.users.iter().any(|name| User::from_name(name).ok().flatten().is_some_and(|user| user.uid == uid))
 }
 
-/// What who comes from elsewhere has to know, if anybody may come from there.
+/// The password for connections from elsewhere; `None` if there may be none.
 pub fn password(control: &Control) -> Option<&Secret> {
     control.password.as_ref().filter(|password| !password.0.is_empty())
 }
 
-/// Compares without telling, by the time it takes, how much of the password was right.
+/// Compares in a time that does not tell how much of the password was right.
 pub fn is_password(attempt: &str, password: &Secret) -> bool {
     let (attempt, password) = (attempt.as_bytes(), password.0.as_bytes());
     let difference = attempt.iter().zip(password).fold(0, |found, (a, b)| black_box(found | (a ^ b)));

@@ -1,4 +1,4 @@
-//! A line of the console to a [`Command`].
+//! Reads a line of the console as a [`Command`].
 //!
 //! PURE: no clock, no I/O.
 
@@ -26,14 +26,14 @@ pub enum Command {
     Machine,
     /// Ask the registries who holds an address.
     Whois {
-        /// Which.
+        /// The address.
         address: IpAddr,
         /// Answer with one line of JSON.
         json: bool,
     },
     /// Something for the owner.
     Ask {
-        /// What.
+        /// The request.
         request: Request,
         /// Answer with one line of JSON.
         json: bool,
@@ -86,9 +86,9 @@ pub fn parse(line: &str) -> Result<Command, String> {
     Ok(Command::Ask { request, json })
 }
 
-/// Whether a line is part of a request in another protocol, such as HTTP, RTSP or SIP, which name themselves with their
-/// version: `HTTP/1.1`. A web page can make a browser send one to any port, with lines of the page's own choosing
-/// further down.
+/// Whether a line is part of a request in another protocol. Such a line names protocol and version, as in `HTTP/1.1` or
+/// `RTSP/1.0`, or is a `Host:` of HTTP. A web page can make a browser send a request to any port, and choose its further
+/// lines.
 pub fn is_foreign(line: &str) -> bool {
     let names_protocol = |word: &str| {
         word.split_once('/').is_some_and(|(name, version)| {
@@ -102,7 +102,7 @@ pub fn is_foreign(line: &str) -> bool {
 fn white_list(action: &str, words: &[&str]) -> Result<Request, String> {
     match (action.to_ascii_lowercase().as_str(), words) {
         ("add", [entry]) => listable(entry).map(Request::WhiteListAdd),
-        // As written: it may be an entry that `add` would not have let in.
+        // As it was written: the file may hold an entry that `add` would refuse.
         ("del", [entry]) => Ok(Request::WhiteListDel((*entry).to_owned())),
         ("add" | "del", []) => Err("ip address missing".to_owned()),
         _ => Err("write 'wl', 'wl add {entry}' or 'wl del {entry}'".to_owned()),
@@ -149,7 +149,7 @@ fn seconds(word: &str) -> Result<u64, String> {
     }
 }
 
-/// An entry for the white list, as the file will have it.
+/// An entry for the white list, in the form in which the file will have it.
 fn listable(word: &str) -> Result<String, String> {
     word.parse::<NetOrHost>().map(|entry| entry.to_string()).map_err(|_| not_an_address(word))
 }
@@ -158,7 +158,7 @@ fn not_an_address(word: &str) -> String {
     format!("{} don't seems like a valid address", excerpt(word))
 }
 
-/// What the user typed, short enough to be said back to him.
+/// What the user typed, short and harmless enough to be shown to him.
 fn excerpt(word: &str) -> String {
     const LONGEST: usize = 46;
     let mut shown: String = word.chars().take(LONGEST).collect();

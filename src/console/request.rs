@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::model::block::{BlockLine, Reason};
 use crate::model::clock::UnixTime;
 
-/// Puts a request to the owner, waiting so long for room in its inbox; the answer goes to the sender.
+/// Puts a request to the owner, waiting at most this long for room in its inbox. The answer goes to the sender.
 pub type Ask = Arc<dyn Fn(Request, Sender<Reply>, Duration) -> Result<(), NotAsked> + Send + Sync>;
 
 /// Why a request did not reach the owner.
@@ -29,7 +29,7 @@ pub enum NotAsked {
 pub enum Request {
     /// List the blocks.
     Blocks,
-    /// Block an address or a network, for so many seconds or for `timer.ban`.
+    /// Block an address or a network, for this many seconds or for `timer.ban`.
     Block(IpNet, Option<u64>),
     /// End the block of an address or a network.
     Unblock(IpNet),
@@ -106,7 +106,7 @@ pub enum Reply {
     },
     /// There is no dump file.
     NoDump,
-    /// The dump holds so many blocks; the path is the file.
+    /// The dump was written.
     Saved {
         /// Path of the dump.
         file: String,
@@ -115,7 +115,7 @@ pub enum Reply {
     },
     /// A Ping is on its way; a second reply, [`Reply::Pong`], follows if Asterisk answers.
     PingSent,
-    /// Asterisk answered after so many milliseconds.
+    /// Asterisk answered after this many milliseconds.
     Pong(f64),
     /// There is no connection to Asterisk to send a Ping on.
     NotConnected,

@@ -30,18 +30,18 @@ pub struct Session<'a> {
     stream: &'a TcpStream,
     context: &'a Context,
     telnet: Telnet,
-    /// Decoded, not yet done.
+    /// What the user did and has not been answered yet.
     inputs: VecDeque<Input>,
-    /// To be sent.
+    /// Bytes to be sent.
     out: Vec<u8>,
-    /// Nothing has been read yet.
+    /// Whether nothing has been read yet.
     fresh: bool,
-    /// Answers are for `sipban ctl`.
+    /// Whether answers are for `sipban ctl`.
     machine: bool,
 }
 
 impl<'a> Session<'a> {
-    /// A conversation over this connection, nothing said yet.
+    /// A conversation over this connection, in which nothing has been said yet.
     pub fn new(stream: &'a TcpStream, context: &'a Context) -> Session<'a> {
         let (telnet, inputs, out) = (Telnet::default(), VecDeque::new(), Vec::new());
         Session { stream, context, telnet, inputs, out, fresh: true, machine: false }
@@ -163,7 +163,7 @@ impl<'a> Session<'a> {
     /// Puts a request to the owner and waits for its first reply; more may follow.
     fn ask(&self, request: Request) -> (Reply, Receiver<Reply>) {
         let patience = &self.context.patience;
-        // Room for all replies there can be, so that the owner never finds it full.
+        // There is room for more replies than the owner ever gives, so it never has to wait.
         let (answer, replies) = bounded(4);
         let failed = |text: &str| Reply::Failed(text.to_owned());
         let reply = match (self.context.ask)(request, answer, patience.enqueue) {
@@ -242,14 +242,14 @@ impl<'a> Session<'a> {
     fn flush(&mut self) -> io::Result<()> {
         let mut stream = self.stream;
         let sent = stream.write_all(&self.out);
-        // A list of all blocks can be large: the memory is not kept.
+        // A list of all blocks can be large, so its memory is given back.
         self.out = Vec::new();
         sent
     }
 }
 
-/// Whether a connection that begins with this byte speaks TLS: with its record of a handshake, or that of SSL 2, which
-/// old clients begin with and no text in UTF-8 does.
+/// Whether a connection that begins with this byte speaks TLS. That begins with a record of a handshake, or, from old
+/// clients, with one of SSL 2, whose first byte is never the first of a text in UTF-8.
 fn begins_tls(byte: u8) -> bool {
     matches!(byte, 0x16 | 0x80..=0xbf)
 }

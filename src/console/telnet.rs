@@ -1,15 +1,15 @@
-//! The bytes of a terminal to lines: telnet's commands and option negotiation (RFC 854, 855, 857, 1143), line ends
-//! of all kinds, and the editing keys of clients that send each key as it is pressed.
+//! Turns the bytes of a terminal into lines. It knows telnet's commands and option negotiation (RFC 854, 855, 857,
+//! 1143), line ends of all kinds, and the editing keys of clients that send each key as it is pressed.
 //!
-//! PURE: no I/O. INVARIANT: whatever arrives, no more than one line of [`MAX_LINE`] bytes is kept, and cutting the
-//! stream elsewhere changes nothing.
+//! PURE: no I/O. INVARIANT: whatever arrives, at most one line of [`MAX_LINE`] bytes is kept, and what comes out does not
+//! depend on how the stream is split into reads.
 //!
 //! The server agrees to no option, so clients stay in their line mode and echo for themselves. The one exception is
 //! [`Telnet::hide_typing`]: offering to echo, and then not doing it, keeps a password off the screen.
 
 use std::mem;
 
-/// Longest line in bytes, without its end.
+/// At most this many bytes of a line are taken, without its end.
 pub const MAX_LINE: usize = 512;
 
 /// What the user did.
@@ -17,24 +17,24 @@ pub const MAX_LINE: usize = 512;
 pub enum Input {
     /// A whole line, without its end, free of control characters.
     Line(String),
-    /// A line grew past [`MAX_LINE`]; it is discarded up to its end.
+    /// A line grew longer than [`MAX_LINE`]. It is discarded up to its end.
     TooLong,
-    /// Ctrl-C in the middle of a line: the line is discarded.
+    /// Ctrl-C in the middle of a line, which is discarded.
     Abandoned,
     /// Ctrl-C or Ctrl-D on an empty line: the user wants to leave.
     Leave,
 }
 
-/// Decoder of one connection.
+/// The decoder of one connection.
 #[derive(Debug, Default)]
 pub struct Telnet {
     expecting: Expecting,
     line: Vec<u8>,
-    /// In the rest of a line that was too long.
+    /// Whether the rest of a line that was too long is being discarded.
     discarding: bool,
-    /// The last byte was a CR, so that a LF or NUL now belongs to the same line end.
+    /// Whether the last byte was a CR, so that a LF or NUL now belongs to the same line end.
     after_cr: bool,
-    /// We offered to echo.
+    /// Whether we offered to echo.
     hiding: bool,
 }
 
@@ -42,13 +42,13 @@ pub struct Telnet {
 enum Expecting {
     #[default]
     Data,
-    /// After IAC.
+    /// A command, after IAC.
     Command,
-    /// After IAC and WILL, WONT, DO or DONT: the option comes next.
+    /// The option, after IAC and this one of WILL, WONT, DO and DONT.
     Option(u8),
-    /// Between IAC SB and IAC SE.
+    /// More of a subnegotiation, between IAC SB and IAC SE.
     Subnegotiation,
-    /// After an IAC in there.
+    /// A command, after an IAC in a subnegotiation.
     SubnegotiationCommand,
 }
 
@@ -101,7 +101,7 @@ impl Telnet {
         inputs
     }
 
-    /// From now on the client shall (not) show what is typed.
+    /// Has the client show what is typed, or not show it, from now on.
     pub fn hide_typing(&mut self, hide: bool, reply: &mut Vec<u8>) {
         if self.hiding != hide {
             self.hiding = hide;
@@ -109,8 +109,8 @@ impl Telnet {
         }
     }
 
-    /// Refuses what is offered or asked. WONT and DONT only confirm what is so already: answering them would be the
-    /// loop that RFC 1143 warns of. So would be answering the DO that accepts our own offer.
+    /// Refuses what is offered or asked. WONT and DONT only confirm what is so already; answering them would be the loop
+    /// that RFC 1143 warns of, and so would answering the DO that accepts our own offer.
     fn negotiate(&self, verb: u8, option: u8, reply: &mut Vec<u8>) {
         match verb {
             WILL => reply.extend([IAC, DONT, option]),
@@ -130,7 +130,7 @@ impl Telnet {
                 reply.extend(b"\r\n[Yes]\r\n");
                 None
             }
-            // NOP, data mark, go ahead; and IAC IAC, the data byte 255, which occurs in no text.
+            // NOP, data mark and go ahead mean nothing here. IAC IAC is the data byte 255, which occurs in no text.
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! A [`Reply`] to the lines of the console, or to one line of JSON.
+//! Writes a [`Reply`] as lines of the console, or as one line of JSON.
 //!
 //! PURE: no clock, no I/O. INVARIANT: every line has passed [`printable`].
 
@@ -16,7 +16,7 @@ use crate::model::net::Plain;
 /// Local time as `2019-06-13 12:01:55`, without brackets.
 pub type LocalTime = fn(UnixTime) -> String;
 
-/// An answer, ready to be shown.
+/// An answer as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// Whether what was asked for was done.
@@ -142,7 +142,7 @@ pub fn json(reply: &Reply, local_time: LocalTime) -> Page {
     match serde_json::to_value(reply) {
         Ok(value) if is_list => Page { ok: true, lines: vec![json_text(&content(value))] },
         Ok(value) => Page { ok: page(reply, local_time).ok, lines: vec![json_text(&value)] },
-        // A reply is made of texts and numbers: serde_json has no reason to refuse it.
+        // Cannot be: a reply is made of texts and numbers, which serde_json does not refuse.
         Err(error) => Page::failed(format!("no JSON for this answer: {error}")),
     }
 }
@@ -154,7 +154,7 @@ fn content(value: Value) -> Value {
     }
 }
 
-/// The value as text. serde_json writes DEL, the C1 controls and what turns the direction of writing as they are; they
+/// The value as text. serde_json does not escape DEL, the C1 controls and what turns the direction of writing. They
 /// occur in strings only, where an escape means the same.
 fn json_text(value: &Value) -> String {
     let text = value.to_string();
@@ -230,7 +230,7 @@ pub fn whois(found: &whois::Holder, as_json: bool) -> Page {
     Page::list([title, String::new()].into_iter().chain(found.lines.iter().cloned()))
 }
 
-/// Labels and values in two columns, no line wider than a terminal of 80.
+/// Labels and values in two columns. No line is wider than 80 characters.
 struct Sheet {
     lines: Vec<String>,
 }
@@ -245,7 +245,7 @@ impl Sheet {
 
     /// A value that does not fit goes on in the next line, at a space if there is one.
     fn row(&mut self, label: &str, value: impl AsRef<str>) {
-        // Escaped before it is measured: an escape is wider than what it stands for.
+        // It is escaped before it is measured, because an escape is wider than what it stands for.
         let value: Vec<char> = printable(value.as_ref()).trim().chars().collect();
         let mut rest = &value[..];
         let mut label = label;
@@ -261,7 +261,7 @@ impl Sheet {
     }
 }
 
-/// What fits into a line of a [`Sheet`], and what is left.
+/// Splits a text into what fits into a line of a [`Sheet`] and what is left.
 fn split(text: &[char]) -> (&[char], &[char]) {
     if text.len() <= Sheet::VALUE {
         return (text, &[]);

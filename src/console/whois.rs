@@ -1,8 +1,8 @@
-//! Asks the registries of the internet who holds an address (RFC 3912): begins at the root of their tree and follows
+//! Asks the registries of the internet who holds an address (RFC 3912). It begins at the root of their tree and follows
 //! their referrals to the one that knows.
 //!
-//! It runs in the thread of the session that asks, never in the owner's. INVARIANT: a record is a stranger's text. It
-//! can name the next host to ask, but not the port, and what is sent there is an address that we have written.
+//! It runs in the thread of the session that asks, never in the owner's. INVARIANT: a record is a stranger's text. It can
+//! name the next host to ask, but neither the port nor what is sent there, which is an address that we have written.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -13,10 +13,10 @@ use serde::Serialize;
 use crate::model::clock::Clock;
 use crate::model::net;
 
-/// Most bytes read of one answer; longer ones are cut.
+/// At most this many bytes are read of one answer; a longer one is cut.
 pub const MAX_ANSWER: usize = 64 * 1024;
 
-/// Most servers asked: the root, a regional registry, a national one, and one to spare.
+/// At most this many servers are asked: the root, a regional registry, a national one, and one to spare.
 const MAX_SERVERS: usize = 4;
 
 /// Where and how long to ask.
@@ -26,11 +26,12 @@ pub struct Whois {
     pub root: String,
     /// The TCP port of all of them.
     pub port: u16,
-    /// Time for all of it. Only the look-up of a host name, which has the time limits of `resolv.conf`, may exceed it.
+    /// Time for all servers together. Only the look-up of a host name may exceed it, which has the time limits of
+    /// `resolv.conf`.
     pub patience: Duration,
 }
 
-/// What is known of an address.
+/// What the registries know of the holder of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Holder {
     /// The address.
@@ -41,7 +42,7 @@ pub struct Holder {
     pub lines: Vec<String>,
 }
 
-/// No server told anything.
+/// No server answered.
 #[derive(Debug, thiserror::Error)]
 #[error("{server}: {source}")]
 pub struct Error {
@@ -120,7 +121,10 @@ struct Deadline<'a> {
 }
 
 impl Deadline<'_> {
-    /// The time left, which is not nought.
+    /// The time left, which is never zero.
+    ///
+    /// # Errors
+    /// If none is left.
     fn left(&self) -> io::Result<Duration> {
         let left = self.at.saturating_sub(self.clock.now().monotonic);
         if left.is_zero() { Err(timed_out()) } else { Ok(left) }
@@ -128,7 +132,7 @@ impl Deadline<'_> {
 }
 
 fn connect(addresses: impl Iterator<Item = SocketAddr>, deadline: &Deadline<'_>) -> io::Result<TcpStream> {
-    /// So that an address that is not reachable, often that of IPv6, leaves time for the next.
+    /// For one address, so that one that is not reachable, often that of IPv6, leaves time for the next.
     const EACH: Duration = Duration::from_secs(4);
     let mut failure = io::Error::new(ErrorKind::NotFound, "has no address");
     for address in addresses {
@@ -140,7 +144,10 @@ fn connect(addresses: impl Iterator<Item = SocketAddr>, deadline: &Deadline<'_>)
     Err(failure)
 }
 
-/// All that comes before the end, the deadline or [`MAX_ANSWER`]. Only nothing at all is an error.
+/// Reads what comes before the end, the deadline or [`MAX_ANSWER`].
+///
+/// # Errors
+/// If nothing comes at all.
 fn read(stream: &mut TcpStream, deadline: &Deadline<'_>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
@@ -178,7 +185,8 @@ fn decode(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
 
-/// What is worth reading: no remarks, except who is to be told of abuse, and one empty line in place of many.
+/// The lines that are worth reading. Left out are remarks, but for the one that says whom to tell of abuse, and empty
+/// lines behind others.
 fn records(text: &str) -> Vec<String> {
     let is_remark = |line: &str| line.starts_with(['%', '#']) && !line.contains("Abuse contact");
     let mut lines: Vec<String> = Vec::new();

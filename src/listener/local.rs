@@ -1,4 +1,4 @@
-//! Whose connection over loopback it is.
+//! Finds out which user of this machine a connection over loopback belongs to.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -9,7 +9,7 @@ use nix::unistd::Uid;
 
 use crate::listener::sockets::{self, canonical};
 
-/// Time until a connection that nobody seems to own is looked for again.
+/// How long to wait before a connection whose user was not found is looked for again.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(30);
 
 /// At most this many times a connection is looked for.
@@ -23,11 +23,11 @@ pub(super) struct Arrival {
     looks: u32,
 }
 
-/// Names a socket of a process, among those that were there before and will be there after it.
+/// User and inode of a socket. The inode tells it from those that had, or will have, the same ends.
 type SocketOwner = (u32, u64);
 
 impl Arrival {
-    /// `None` if it is over already.
+    /// A connection that was just accepted; `None` if it is over already.
     pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> Option<Arrival> {
         let ours = canonical(stream.local_addr().ok()?);
         Some(Arrival { stream, peer: canonical(peer), ours, looks: 1 })
@@ -43,22 +43,26 @@ impl Arrival {
         is_over || self.stream.set_nonblocking(false).is_err()
     }
 
-    /// Gives it another chance; the error is the connection that had all of them.
+    /// Counts another look for it.
+    ///
+    /// # Errors
+    /// With the connection, if it was looked for often enough.
     pub(super) fn look_again(self) -> Result<Arrival, Arrival> {
         if self.looks < LOOKS { Ok(Arrival { looks: self.looks + 1, ..self }) } else { Err(self) }
     }
 
-    /// The client's end, as the kernel lists it.
+    /// Both ends, in the order in which the kernel lists them for the client's socket.
     fn ends(&self) -> (SocketAddr, SocketAddr) {
         (self.peer, self.ours)
     }
 }
 
-/// The user of each of these connections; `None` where there is no such socket, or none that still belongs to a
-/// process. All are found in one walk through the kernel's table, however many there are.
+/// The user of each of these connections. It is `None` if the client's socket is not found, or belongs to no process any
+/// more. However many connections there are, the kernel's table is read twice.
 ///
-/// A socket that was closed is shown with uid 0 and inode 0, and the kernel reads the two one after the other. So the
-/// same socket has to be seen with the same user twice: a closing one does not stay alive for a second look.
+/// Why twice: a socket that was closed is shown with uid 0, which is root's, and inode 0. The kernel reads the two one
+/// after the other, so a socket that is just being closed may be shown with uid 0 and its inode. At the second look it
+/// has none.
 ///
 /// # Errors
 /// If the table cannot be read.

@@ -1,18 +1,18 @@
-//! Bounds what is logged of refusals.
+//! Bounds how much is logged about refusals.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Time during which a source is not told of again.
+/// How long nothing more is logged about a source.
 const QUIET: Duration = Duration::from_secs(600);
 
-/// At most this many sources are remembered, and so told of within that time.
+/// At most this many sources are remembered. So no more than these are logged within that time.
 const SOURCES: usize = 64;
 
-/// Each source is told of once, and then, at most every ten minutes, how often it came again.
+/// Has each source logged once, and then, at most every ten minutes, how often it came again.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// When each source was last told of, and how often it came since.
+    /// When each source was last logged, and how often it came since.
     told: HashMap<String, (Duration, u64)>,
 }
 

@@ -1,9 +1,9 @@
-//! A number of seats, each given back by itself.
+//! A fixed number of seats. Each is free again when whoever took it is done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Seats, some of them taken.
+/// All seats.
 pub(super) struct Seats {
     taken: Arc<AtomicUsize>,
     all: usize,

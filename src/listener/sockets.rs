@@ -8,15 +8,15 @@ use std::net::{IpAddr, SocketAddr};
 /// `sl local_address rem_address st tx_queue:rx_queue tr:when retrnsmt uid timeout inode ...`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
-    /// Our end; see [`canonical`].
+    /// The end of this socket; see [`canonical`].
     pub local: SocketAddr,
-    /// The other one.
+    /// The other end.
     pub remote: SocketAddr,
     /// The state of a TCP connection; UDP borrows its numbers.
     pub state: u8,
     /// The user who made it; 0 also once it is closed.
     pub uid: u32,
-    /// Names it in `/proc/PID/fd`; 0 once it is closed.
+    /// Its number, by which `/proc/PID/fd` names it; 0 once it is closed.
     pub inode: u64,
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn find<T>(protocol: &str, mut each: impl FnMut(Socket) -> Option<T>)
     Ok(None)
 }
 
-/// Without scope and flow of IPv6, and IPv4 as IPv4.
+/// The address without the scope and flow of IPv6, and an IPv4 address in its own form.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -63,12 +63,12 @@ fn find_in<T>(table: impl BufRead, mut each: impl FnMut(Socket) -> Option<T>) ->
 }
 
 impl Socket {
-    /// User and inode, if it was not closed.
+    /// Its user and inode; `None` once it is closed.
     pub(crate) fn owner(&self) -> Option<(u32, u64)> {
         (self.inode != 0).then_some((self.uid, self.inode))
     }
 
-    /// `None` for the heading of a table, and for what has another form.
+    /// Reads a line; `None` for the heading of a table, and for what has another form.
     fn parse(line: &str) -> Option<Socket> {
         let mut words = line.split_ascii_whitespace();
         Some(Socket {
@@ -81,7 +81,8 @@ impl Socket {
     }
 }
 
-/// `0100007F:1163`: the address as words of 32 bits in the byte order of the machine, then the port.
+/// Reads one end, such as `0100007F:1163`: the address in words of 32 bits in the byte order of the machine, then the
+/// port.
 fn end(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;

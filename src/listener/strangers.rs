@@ -1,7 +1,7 @@
-//! Those who come from elsewhere, until they have proved who they are.
+//! Connections from elsewhere, until they have proved that they may use the server.
 //!
-//! An address that failed waits longer each time before it may try again. Who is asked longest makes room when all
-//! places are taken, so that strangers who keep silent keep nobody out.
+//! An address that failed has to wait before it may try again, longer each time. When all places are taken, the one who
+//! has been asked for longest makes room, so that strangers who keep silent keep nobody out.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,37 +9,37 @@ use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// At most this many are asked at a time...
+/// At most this many strangers are asked to prove themselves at a time...
 const MAX_ASKED: usize = 16;
 
 /// ...and at most this many from one address, or one /64 of IPv6.
 const MAX_FROM_ONE: usize = 2;
 
-/// At most this many threads there are for them. Those who had to make room may take a moment to end.
+/// At most this many threads serve strangers. A thread whose stranger had to make room may take a moment to end.
 pub(super) const MAX_THREADS: usize = 2 * MAX_ASKED;
 
-/// At most this many addresses that failed are remembered; the one that may try again soonest is forgotten first.
+/// At most this many addresses that failed are remembered. The one that may try again soonest is forgotten first.
 const MAX_FAILED: usize = 1024;
 
-/// How long an address waits after its first failure; doubles with each.
+/// How long an address has to wait after its first failure. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// How long it waits at most.
+/// The longest time that an address has to wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-/// How long after its wait an address is remembered.
+/// How long an address is remembered after its wait is over.
 const MEMORY: Duration = Duration::from_secs(3600);
 
-/// Why a stranger is not even asked.
+/// Why a stranger is not asked at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TurnedAway {
     /// There is no place for him.
     TooMany,
-    /// His address has failed, and has to wait so long yet.
+    /// His address has failed, and has to wait this much longer.
     Wait(Duration),
 }
 
-/// All of them.
+/// All strangers, and the addresses that failed.
 #[derive(Default)]
 pub(super) struct Strangers(Arc<Mutex<Register>>);
 
@@ -55,18 +55,18 @@ struct Unproven {
     number: u64,
     source: IpAddr,
     stream: TcpStream,
-    /// Had to make room for another.
+    /// Whether he had to make room for another.
     made_room: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Failed {
     times: u32,
-    /// Until when it waits, on the monotonic clock.
+    /// When its wait is over, on the monotonic clock.
     until: Duration,
 }
 
-/// One of them. His place is given back when this is dropped.
+/// A stranger who is being asked. His place is free again when this is dropped.
 pub(super) struct Stranger {
     register: Arc<Mutex<Register>>,
     number: u64,
@@ -74,7 +74,10 @@ pub(super) struct Stranger {
 }
 
 impl Strangers {
-    /// A place for a connection from this address. `now` is monotonic.
+    /// Takes a place for a connection from this address. `now` is monotonic.
+    ///
+    /// # Errors
+    /// If there is no place, or the address has to wait.
     pub(super) fn take(&self, address: IpAddr, stream: &TcpStream, now: Duration) -> Result<Stranger, TurnedAway> {
         let stream = stream.try_clone().map_err(|_: io::Error| TurnedAway::TooMany)?;
         let source = source(address);
@@ -88,12 +91,12 @@ impl Strangers {
 }
 
 impl Stranger {
-    /// He has proved himself: what his address did before is forgotten.
+    /// He has proved himself. The failures of his address are forgotten.
     pub(super) fn proved(self) {
         lock(&self.register).failed.remove(&self.source);
     }
 
-    /// He has not. `now` is monotonic.
+    /// He has failed to prove himself. `now` is monotonic.
     pub(super) fn failed(self, now: Duration) {
         lock(&self.register).remember(self.source, now);
     }
@@ -118,7 +121,7 @@ impl Register {
         let mut waiting = self.asked.iter_mut().filter(|asked| !asked.made_room);
         if let Some(longest) = waiting.next().filter(|_| waiting.count() + 1 >= MAX_ASKED) {
             longest.made_room = true;
-            // His thread hears that the connection is over. Where it is over already, all the better.
+            // His thread notices that the connection is closed. It does no harm if it was closed already.
             let _ = longest.stream.shutdown(Shutdown::Both);
         }
         Ok(())
@@ -138,7 +141,7 @@ impl Register {
     }
 }
 
-/// What counts as one: an address, or a /64 of IPv6, which is one customer's.
+/// What counts as one source: an address of IPv4, or a /64 of IPv6, which belongs to one customer.
 fn source(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -146,7 +149,7 @@ fn source(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A panic ends the program, so nobody is left who could see a poisoned lock.
+/// A panic ends the program, so no lock is ever found poisoned.
 fn lock(register: &Mutex<Register>) -> MutexGuard<'_, Register> {
     register.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,7 +25,7 @@ pub enum Step {
     Reply(&'static [&'static str]),
     /// Sends these bytes in one piece.
     Send(Vec<u8>),
-    /// Sends these bytes in pieces of so many.
+    /// Sends these bytes in pieces of this many.
     SendSlowly(Vec<u8>, usize),
     /// Goes on when the test sends something through the other end of the channel, or drops it.
     Wait(Receiver<()>),
@@ -33,7 +33,7 @@ pub enum Step {
     Welcome,
     /// Sends what the test puts in at the other end of the channel, until the test drops that end or the client goes.
     Relay(crossbeam_channel::Receiver<Vec<u8>>),
-    /// Does nothing for so long.
+    /// Does nothing for this long.
     Pause(Duration),
     /// From now on answers every Ping, Events and Logoff by itself; `Expect` does not see them any more.
     Courtesy,
@@ -155,7 +155,7 @@ impl FakeAsterisk {
         }
     }
 
-    /// Waits until so many connections have been taken in all.
+    /// Waits until this many connections have been taken in all.
     pub fn wait_for_connections(&self, count: usize) {
         drop(self.wait(&format!("{count} connections"), |state| state.connections >= count));
     }

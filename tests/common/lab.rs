@@ -301,7 +301,7 @@ impl Lab {
         self.wait_for_log_times(text, 1);
     }
 
-    /// Waits for so many such lines.
+    /// Waits for this many such lines.
     #[track_caller]
     pub fn wait_for_log_times(&self, text: &str, times: usize) {
         let come = comes_to_be(|| self.logged(text) >= times);
@@ -458,7 +458,7 @@ pub fn event(name: &str, severity: &str, account: &str, address: &str, session: 
     .into_bytes()
 }
 
-/// So many attackers, all different: the first is 10.SERIES.0.0.
+/// This many attackers, all different: the first is 10.SERIES.0.0.
 pub fn attackers(series: u8, count: u16) -> impl Iterator<Item = String> {
     (0..count).map(move |number| format!("10.{series}.{}.{}", number >> 8, number & 255))
 }

@@ -24,7 +24,7 @@ struct Expected {
 /// can be waiting for a judgement any more.
 const LAST: &str = "192.0.2.99";
 
-/// So many machines at once, which mostly wait.
+/// At most this many machines run at a time. They mostly wait.
 const AT_ONCE: usize = 40;
 
 #[test]

@@ -1,4 +1,5 @@
-//! The one shape that Asterisk writes an event in. Source: `main/security_events.c`, 16.28.0 and 22.10.1.
+//! The one shape in which Asterisk writes an event, called canonical here. Source: `main/security_events.c` of Asterisk
+//! 16.28.0 and 22.10.1.
 
 use std::hash::BuildHasher;
 
@@ -16,11 +17,11 @@ pub(super) enum Shape<'a> {
     Event {
         /// What it says.
         event: SecurityEvent,
-        /// What an attacker may have written of it: all of it, from the account on.
+        /// The part that an attacker may have written: all from the value of the account on.
         written: &'a [u8],
     },
-    /// A response, or an event of another class: says nothing about the frames around it. It holds no address, so it
-    /// cannot be the end of a cut event.
+    /// A response, or an event of another class. It holds no address, so it cannot be the end of a cut event, and says
+    /// nothing about the frames around it.
     Neutral,
     /// Anything else: perhaps a piece of an event that an attacker wrote an empty line into.
     Broken {
@@ -40,16 +41,16 @@ pub(super) enum Start<'a> {
         tampered: bool,
         /// Which part of Asterisk says so.
         service: Service,
-        /// What an attacker may have written of it: all of it, from the account on.
+        /// The part that an attacker may have written: all from the value of the account on.
         written: &'a [u8],
     },
-    /// As an event, but before an attacker could write it goes its own way: a version of Asterisk that we do not know.
+    /// As an event, but it differs before the part that an attacker can write: an unknown version of Asterisk.
     Strange,
-    /// In the middle of an event.
+    /// Not as any frame of Asterisk does: in the middle of an event.
     Middle,
 }
 
-/// The lines that close a broken event.
+/// What the last lines of an event say of its sender.
 #[derive(Debug)]
 pub(super) struct Sender {
     session: u64,
@@ -58,12 +59,12 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// Who sent an event that is whole by itself.
+    /// The sender of an event that is whole by itself.
     pub(super) fn of(event: &SecurityEvent) -> Sender {
         Sender { session: event.session, local: event.local, remote: event.remote }
     }
 
-    /// The event that a broken one comes to: its sender wrote into it.
+    /// The event that accuses this sender of having written lines into another.
     pub(super) fn accused(self) -> SecurityEvent {
         SecurityEvent {
             kind: Kind::Tampered,
@@ -98,7 +99,7 @@ const TABLE: [Row; 15] = [
     (b"LoadAverageLimit", Kind::LoadAverageLimit, &[]),
 ];
 
-/// Keys that stand in front of the optional fields of an event, or name who sent it: never behind the addresses.
+/// Keys that never stand behind the addresses of an event.
 const BASE_KEYS: [&[u8]; 10] = [
     b"Event",
     b"Privilege",
@@ -112,10 +113,10 @@ const BASE_KEYS: [&[u8]; 10] = [
     b"RemoteAddress",
 ];
 
-/// The fields that tell who sent an event. They are the last ones that stand behind what an attacker can write.
+/// The fields that tell who sent an event. They follow what an attacker can write.
 pub(super) const SENDER_KEYS: [&[u8]; 3] = [b"SessionID", b"LocalAddress", b"RemoteAddress"];
 
-/// What this frame is; session names become numbers by `hasher`.
+/// Says what this frame is. Session names become numbers by `hasher`.
 pub(super) fn shape<'a>(frame: &'a [u8], hasher: &impl BuildHasher) -> Shape<'a> {
     let mut lines = FrameLines::of(frame);
     let start = match opening(&mut lines) {
@@ -133,7 +134,7 @@ pub(super) fn shape<'a>(frame: &'a [u8], hasher: &impl BuildHasher) -> Shape<'a>
     Shape::Broken { start, sender: sender(frame, hasher) }
 }
 
-/// Who sent the event that ends with these bytes, if they end as an event does.
+/// The sender of the event that ends with these bytes, if they end as an event does.
 pub(super) fn sender(frame: &[u8], hasher: &impl BuildHasher) -> Option<Sender> {
     let mut rest = frame;
     let mut last_line = || {
@@ -142,7 +143,7 @@ pub(super) fn sender(frame: &[u8], hasher: &impl BuildHasher) -> Option<Sender> 
         rest = &rest[..at.unwrap_or(0)];
         line
     };
-    // At most twelve fields stand behind the addresses in any event, and all of them are Asterisk's own.
+    // At most this many fields stand behind the addresses of any event, and all of them are Asterisk's own.
     let remote = (0..12).map(|_| last_line()).find_map(|line| line.strip_prefix(b"RemoteAddress: "))?;
     let local = last_line().strip_prefix(b"LocalAddress: ")?;
     let session = last_line().strip_prefix(b"SessionID: ")?;
@@ -151,11 +152,11 @@ pub(super) fn sender(frame: &[u8], hasher: &impl BuildHasher) -> Option<Sender> 
 }
 
 enum Opening<'a> {
-    /// That of a security event.
+    /// The beginning of a security event.
     Security(Heading<'a>),
-    /// That of a response, or of an event of another class.
+    /// The beginning of a response, or of an event of another class.
     Foreign,
-    /// None that is known.
+    /// Any other.
     Other,
 }
 
@@ -165,7 +166,7 @@ struct Heading<'a> {
     service: Service,
 }
 
-/// What stands in front of anything that an attacker can write, up to the key of the account.
+/// Reads what stands before anything that an attacker can write, up to the key of the account.
 fn opening<'a>(lines: &mut FrameLines<'a>) -> Opening<'a> {
     let Some(name) = lines.take(b"Event") else {
         return if lines.has_next(b"Response") { Opening::Foreign } else { Opening::Other };
@@ -175,7 +176,7 @@ fn opening<'a>(lines: &mut FrameLines<'a>) -> Opening<'a> {
         Some(class) if !class.starts_with(b"security") => return Opening::Foreign,
         _ => return Opening::Other,
     }
-    // timestampevents, debug and systemname put fields of their own here.
+    // The settings timestampevents, debug and systemname of Asterisk put fields of their own here.
     let mut time = lines.take(b"EventTV");
     for _ in 0..8 {
         if time.is_some() || lines.skip_unless(&BASE_KEYS).is_none() {
@@ -200,7 +201,7 @@ fn heading<'a>(name: &'a [u8], time: Option<&[u8]>, lines: &mut FrameLines<'a>) 
     names_account.then_some(Heading { name, time, service })
 }
 
-/// The rest of a security event. The error says whether what is wrong stands where an attacker can write.
+/// Reads the rest of a security event. The error says whether what is wrong stands where an attacker can write.
 fn body(heading: &Heading<'_>, lines: &mut FrameLines<'_>, hasher: &impl BuildHasher) -> Result<SecurityEvent, bool> {
     let (_, mut kind, required) =
         *TABLE.iter().find(|(name, ..)| *name == heading.name).unwrap_or(&(b"", Kind::Other, &[]));

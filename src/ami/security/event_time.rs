@@ -4,8 +4,8 @@ use time::{Date, PrimitiveDateTime, Time};
 
 /// Milliseconds since 1970 of `2026-11-22T10:33:00.368+0000`.
 ///
-/// The seconds and microseconds of Asterisk 1.8 to 11 are not read: those versions wrote security events to a file
-/// only, and the shorter the beginning of an event may be, the sooner it is forged.
+/// The seconds and microseconds of Asterisk 1.8 to 11 are not read. Those versions wrote security events to a file only,
+/// and a shorter beginning of an event would be easier to forge.
 pub(super) fn event_time(value: &[u8]) -> Option<i64> {
     let value: &[u8; 28] = value.try_into().ok()?;
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.')];
@@ -27,7 +27,7 @@ pub(super) fn event_time(value: &[u8]) -> Option<i64> {
     Some((local - ahead) * 1000 + millisecond)
 }
 
-/// The number that two digits make.
+/// The number that the two digits at this position make.
 fn two(value: &[u8; 28], at: usize) -> Option<u8> {
     Some(10 * digit(value[at])? + digit(value[at + 1])?)
 }
