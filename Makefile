@@ -25,7 +25,7 @@ CARGO = cargo
 
 binary = $(or $(CARGO_TARGET_DIR),target)/release/sipban
 pages = $(wildcard packaging/*.5 packaging/*.8)
-scripts = .ci/run packaging/install.sh $(wildcard packaging/deb/* packaging/rpm/*) packaging/sipban.init packaging/ssh-peer packaging/next-steps $(wildcard tests/*.sh tests/*/*.sh)
+scripts = .ci/run packaging/install.sh $(wildcard packaging/deb/* packaging/hooks/* packaging/rpm/*) packaging/sipban.init packaging/ssh-peer packaging/next-steps $(wildcard tests/*.sh tests/*/*.sh)
 
 version = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 machine = $(shell uname -m)
@@ -72,7 +72,7 @@ dist: static
 	mkdir -p '$(dist)/$(archive)/packaging'
 	cp '$(static_binary)' packaging/install.sh README.md CHANGELOG.md LICENSE '$(dist)/$(archive)'
 	cp -R conf '$(dist)/$(archive)'
-	cp -R packaging/completions packaging/sipban* packaging/ssh-peer packaging/next-steps '$(dist)/$(archive)/packaging'
+	cp -R packaging/completions packaging/hooks packaging/sipban* packaging/ssh-peer packaging/next-steps '$(dist)/$(archive)/packaging'
 	tar -C '$(dist)' --owner=0 --group=0 -czf '$(dist)/$(archive).tar.gz' '$(archive)'
 	@echo '$(dist)/$(archive).tar.gz'
 

@@ -33,7 +33,7 @@ use value::*;
 
 settings! {
     /// The whole configuration, every key with its default filled in.
-    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits] {
+    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig] {
         white_list: PathBuf = "iptables.white_list", "/etc/sipban.wl", path, "file of what is never blocked";
         dump: PathBuf = "iptables.dump", "/etc/sipban.dump", path, "file of flush, save and restore", or("ipset.dump");
         journal: PathBuf = "state.file", "/var/lib/sipban/bans", path, "the journal of blocks", restart;
@@ -128,6 +128,15 @@ settings! {
         ipv6_prefix: u8 = "limits.ipv6_prefix", "64", number(32..=128), "bits that IPv6 addresses of one source share";
         flood_count: u32 = "flood.count", "5", limit, "unanswered challenges above which an address is blocked";
         flood_interval: u64 = "flood.interval", "10", period, "seconds within which they count together";
+    }
+}
+
+settings! {
+    /// `[hook]`: a program that is run when something happened.
+    pub struct HookConfig {
+        /// `None`: there is no hook.
+        program: Option<PathBuf> = "hook.program", "", program, "path of the program", restart;
+        every: u64 = "hook.every", "60", period, "seconds from one run to the next, at least", restart;
     }
 }
 

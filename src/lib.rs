@@ -24,6 +24,7 @@
 //!  ami         thread: connects, logs in, pings; frames and security events as Asterisk sends them
 //!  judge       whom to block, on what evidence
 //!  protection  who is never blocked: white list, names in it (thread), this machine
+//!  hook        thread: the administrator's program, which is told what happened
 //!  system      daemon and service manager, signals (thread), ticker (thread)
 //!  event       what wakes the owner
 //!  console     threads: sessions; who is let in, commands, texts of the answers, whois
@@ -59,6 +60,7 @@ pub mod event;
 pub mod failure;
 pub mod file;
 pub mod firewall;
+pub mod hook;
 pub mod judge;
 pub mod listener;
 pub mod logging;

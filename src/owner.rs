@@ -31,6 +31,7 @@ use crate::console::request::WeatherKind;
 use crate::event::Event;
 use crate::firewall::scope::Scope;
 use crate::firewall::{Firewall, run};
+use crate::hook::{Fact, Hook};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, standing};
 use crate::logging::{Budget, LogHandle, Repeats};
 use crate::model::block::{Block, MANY, Proof, Reason};
@@ -72,6 +73,7 @@ pub struct Owner {
     connection: Option<Connection>,
     console: Option<Console>,
     resolver: Option<Resolver>,
+    hook: Option<Hook>,
     /// Sessions that wait for Asterisk's answer to a Ping.
     awaiting_pong: VecDeque<Sender<Reply>>,
     book: Book,
@@ -253,6 +255,13 @@ impl Owner {
     fn say_once(&mut self, level: Level, text: &str, now: Now) {
         if self.repeats.allow(level, text, now) {
             log!(level, "{text}");
+        }
+    }
+
+    /// Has the administrator's program told, if there is one.
+    fn tell_hook(&self, fact: impl FnOnce() -> Fact) {
+        if let Some(hook) = &self.hook {
+            hook.tell(fact());
         }
     }
 

@@ -14,6 +14,8 @@ mod captures;
 mod connection;
 #[path = "daemon/dialogue.rs"]
 mod dialogue;
+#[path = "daemon/hook.rs"]
+mod hook;
 #[path = "daemon/running.rs"]
 mod running;
 #[path = "daemon/starting.rs"]

@@ -42,6 +42,7 @@ has 755 /etc/init.d/sipban
 has 644 /usr/local/lib/systemd/system/sipban.service
 has 644 /etc/logrotate.d/sipban
 has 644 /usr/local/share/doc/sipban/manager.conf
+has 755 /usr/local/share/doc/sipban/hooks/mail
 names "DAEMON=/usr/local/sbin/sipban" /etc/init.d/sipban
 names "ExecStart=/usr/local/sbin/sipban -c /etc/sipban.conf" /usr/local/lib/systemd/system/sipban.service
 ! grep -rn '@[a-z]*dir@' "$root" --include='sipban*' -I || fail "a placeholder was left"

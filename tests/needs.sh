@@ -29,6 +29,7 @@ needed() {
             echo "dbus-daemon dbus"
             echo "fail2ban-server fail2ban"
             echo "firewalld firewalld"
+            echo "curl curl"
             echo "ip iproute2"
             echo "ip6tables iptables"
             echo "ipset ipset"

@@ -15,6 +15,7 @@ use crate::event::{self, Event};
 use crate::failure::Failure;
 use crate::firewall::choice;
 use crate::firewall::dry_run::DryRun;
+use crate::hook;
 use crate::logging::{self, LogHandle, Target};
 use crate::model::clock::Clock;
 use crate::owner::Owner;
@@ -96,6 +97,8 @@ fn assemble(
         )
     };
     let resolver = resolver::start(sender.clone()).map_err(no_thread)?;
+    // A dry run is beside the daemon that has told already.
+    let hook = if dry_run { None } else { hook::start(&config.hook, clock.clone()).map_err(no_thread)? };
     let ami = config.ami.clone();
     let mut owner = Owner::new(Parts {
         firewall: make,
@@ -105,6 +108,7 @@ fn assemble(
         log,
         journal,
         resolver: Some(resolver),
+        hook,
     })?;
     ticker::start(sender.clone()).map_err(no_thread)?;
     owner.attach(ami::start(ami, sender, clock).map_err(no_thread)?, console);

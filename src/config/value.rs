@@ -147,6 +147,14 @@ pub(super) fn folder(text: &str) -> Result<Option<PathBuf>, String> {
     if text.is_empty() { Ok(None) } else { path(text).map(Some) }
 }
 
+/// A program by its whole path; empty means none.
+pub(super) fn program(text: &str) -> Result<Option<PathBuf>, String> {
+    match folder(text)? {
+        Some(path) if !path.is_absolute() => Err(expected("a path that begins with /", text)),
+        program => Ok(program),
+    }
+}
+
 pub(super) fn chain(text: &str) -> Result<ChainName, String> {
     text.parse().map_err(|what: String| expected(&what, text))
 }

@@ -106,6 +106,11 @@ impl Program {
         }
     }
 
+    /// The program at this path, which need not be there before it is run.
+    pub fn at(path: PathBuf) -> Program {
+        Program(path)
+    }
+
     /// Runs it to its end: `input` in, both outputs out.
     ///
     /// # Errors
@@ -115,7 +120,19 @@ impl Program {
         self.start(args)?.finish(input)
     }
 
+    /// Runs it to its end, with nothing to read and with these variables in its environment.
+    ///
+    /// # Errors
+    /// As [`run`](Program::run).
+    pub fn run_with(&self, args: &[String], variables: &[(&str, String)]) -> Result<Output, Failure> {
+        self.start_with(args, variables)?.finish("")
+    }
+
     fn start<S: AsRef<str>>(&self, args: &[S]) -> Result<Running, Failure> {
+        self.start_with(args, &[])
+    }
+
+    fn start_with<S: AsRef<str>>(&self, args: &[S], variables: &[(&str, String)]) -> Result<Running, Failure> {
         let args = || args.iter().map(AsRef::as_ref);
         let argv = args().fold(self.to_string(), |argv, arg| argv + " " + arg);
         #[expect(clippy::disallowed_methods, reason = "this is the only place that starts a program")]
@@ -124,6 +141,7 @@ impl Program {
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C")
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -152,6 +170,11 @@ impl Failure {
             Cause::Ended(status, _) => status.code().is_some(),
             Cause::Pipe(_) | Cause::TooMuch | Cause::Hung(_) => false,
         }
+    }
+
+    /// Why, without the command line.
+    pub fn cause(&self) -> String {
+        self.cause.to_string()
     }
 
     /// What it printed on standard error: the first lines, in one.

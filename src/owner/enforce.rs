@@ -9,6 +9,7 @@ use super::Owner;
 use super::gate::{Gate, Plan};
 use super::pending::Attempt;
 use crate::firewall::{Change, Refused};
+use crate::hook::Fact;
 use crate::model::clock::Now;
 use crate::model::net::Plain;
 use crate::state::journal::Record;
@@ -46,6 +47,7 @@ impl Owner {
             } else if self.freed(&net) {
                 records.push(Record::Unblock(net));
                 freed.push((net, why));
+                self.tell_hook(|| Fact::Unblock { net, why });
             }
         }
         for (net, block) in plan.blocks() {
@@ -58,6 +60,7 @@ impl Owner {
             self.stats.blocked(net, block.reason);
             records.push(Record::Block(net, block));
             blocked.push((net, block.reason.text()));
+            self.tell_hook(|| Fact::Block { net, end: block.end, reason: block.reason });
         }
         self.write_journal(&records, now);
 

@@ -8,6 +8,7 @@ use log::{info, warn};
 
 use super::Owner;
 use crate::console::request::{EvidenceCount, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why, WhyAccount};
+use crate::hook::Fact;
 use crate::judge::{Dossier, Standing};
 use crate::logging::escape;
 use crate::model::block::BlockLine;
@@ -96,20 +97,22 @@ impl Owner {
         let weather = self.weather(now);
         let is_new = |front: &&Weather| !self.weather.iter().any(|(told, _)| *told == front.kind);
         for front in weather.iter().filter(is_new) {
-            warn!("PBX => {front}, since {}", crate::logging::local_time(front.since));
+            let text = format!("{front}, since {}", crate::logging::local_time(front.since));
+            warn!("PBX => {text}");
+            self.tell_hook(|| Fact::Weather { text });
         }
         let gone = self.weather.iter().filter(|(told, _)| !weather.iter().any(|front| front.kind == *told));
         for (kind, since) in gone {
             let lasted = now.monotonic.saturating_sub(*since).as_secs();
-            match kind {
+            let text = match kind {
                 WeatherKind::Refusing => {
                     let spared = self.evidence.take_spared();
-                    info!(
-                        "PBX => accepts its phones again, after {lasted} s; {spared} failures meanwhile count for nothing"
-                    );
+                    format!("accepts its phones again, after {lasted} s; {spared} failures meanwhile count for nothing")
                 }
-                WeatherKind::Silent => info!("PBX => is answered by its phones again, after {lasted} s"),
-            }
+                WeatherKind::Silent => format!("is answered by its phones again, after {lasted} s"),
+            };
+            info!("PBX => {text}");
+            self.tell_hook(|| Fact::Weather { text });
         }
         let since = |front: &Weather| now.monotonic.saturating_sub(Duration::from_secs(now.wall.since(front.since)));
         self.weather = weather.iter().map(|front| (front.kind, since(front))).collect();

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::scope::Scope;
 use crate::firewall::{self, Firewall, FoundBlock, Traffic};
+use crate::hook::Hook;
 use crate::judge::{Evidence, Policy};
 use crate::logging::{Budget, LogHandle, Repeats};
 use crate::model::block::{Block, Reason};
@@ -68,13 +69,15 @@ pub struct Parts {
     pub journal: Option<(Journal, Recovered)>,
     /// Resolves host names; `None` for a recorded stream.
     pub resolver: Option<Resolver>,
+    /// Tells the administrator's program, if there is one.
+    pub hook: Option<Hook>,
 }
 
 impl Parts {
     /// The parts for judging a recording: nothing of this machine is touched or looked at but the white list.
     pub fn recorded(config: Config, clock: Clock, log: LogHandle) -> Parts {
         let firewall = Box::new(|_: &Config, _| Ok(Box::new(DryRun::default()) as Box<dyn Firewall>));
-        Parts { config, config_file: PathBuf::new(), clock, log, firewall, journal: None, resolver: None }
+        Parts { config, config_file: PathBuf::new(), clock, log, firewall, journal: None, resolver: None, hook: None }
     }
 }
 
@@ -85,7 +88,7 @@ impl Owner {
     /// If the firewall cannot be set up, or there is a white list that cannot be read: to start without it would block
     /// whom it protects.
     pub fn new(parts: Parts) -> Result<Owner, Error> {
-        let Parts { config, config_file, clock, log, firewall, journal, resolver } = parts;
+        let Parts { config, config_file, clock, log, firewall, journal, resolver, hook } = parts;
         let now = clock.now();
         info!("SipBan Start");
         let (journal, recovered) = journal.map_or((None, Recovered::default()), |(j, r)| (Some(j), r));
@@ -123,6 +126,7 @@ impl Owner {
             log,
             journal,
             resolver,
+            hook,
         };
         owner.evidence.restore(recovered.memories.into_iter().map(|memory| not_later(memory, now.wall)));
         owner.read_white_list(now)?;

@@ -59,6 +59,7 @@ impl Machine {
             clock: Clock::recorded(&self.clock),
             log: log().clone(),
             resolver,
+            hook: None,
         })
         .unwrap()
     }

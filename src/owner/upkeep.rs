@@ -12,6 +12,7 @@ use crate::config::OnStop;
 use crate::event::AmiState;
 use crate::firewall::Refused;
 use crate::firewall::scope::Scope;
+use crate::hook::Fact;
 use crate::judge::{Evidence, overdue};
 use crate::logging::escape;
 use crate::model::clock::{Now, UnixTime};
@@ -111,7 +112,9 @@ impl Owner {
         if !mended.is_empty() {
             let what = mended.join(", ");
             let gap = self.stats.repaired(now.wall, &what);
-            warn!("REPAIR => {what}, missing for {gap} s at most");
+            let text = format!("{what}, missing for {gap} s at most");
+            warn!("REPAIR => {text}");
+            self.tell_hook(|| Fact::Repair { what: text });
         }
     }
 
@@ -175,6 +178,10 @@ impl Owner {
                 retry.as_secs()
             ),
         }
+        self.tell_hook(|| match state {
+            AmiState::Up { greeting } => Fact::Ami { up: true, text: greeting.clone() },
+            AmiState::Down { why, .. } | AmiState::Refused { why, .. } => Fact::Ami { up: false, text: why.clone() },
+        });
     }
 
     pub(super) fn note_unread(&mut self, strange: u64, overlong: u64, now: Now) {
