@@ -5,6 +5,7 @@
 #   sudo make uninstall                           make check   formatting, lints, documentation, packages, scripts
 #   make test-asterisk the same, with real Asterisk servers under attack
 #   make test-install  the same on test machines, with init scripts and with systemd
+#   make field         see whom it blocks among a million events of users and attackers, and whom others would
 #   make bench         measure                    make clean   remove what was built
 #   make fuzz          feed it nonsense
 #   make pictures      README's pictures, and the page of `sipban stats` looked at in a browser
@@ -38,7 +39,7 @@ static_binary = $(or $(CARGO_TARGET_DIR),target)/$(static_target)/release/sipban
 places = $(foreach name,DESTDIR prefix exec_prefix sbindir datarootdir mandir docdir sysconfdir localstatedir initdir binary,\
 	'$(name)=$($(name))')
 
-.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install demo bench fuzz pictures clean
+.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install demo field bench fuzz pictures clean
 
 all: build
 
@@ -115,6 +116,14 @@ demo: cargo
 	tests/needs.sh demo
 	$(CARGO) build --release --locked
 	@if test -d target/asterisk/sid; then tests/asterisk/run.py --show 22; else tests/demo.sh '$(binary)'; fi
+
+# FIELD: seed, hours, and how many of everybody there are.
+FIELD = 1 8 1
+
+field: cargo
+	tests/needs.sh field
+	$(CARGO) build --release --locked
+	tests/field/field.py compare '$(binary)' target/field $(FIELD)
 
 bench: cargo
 	$(CARGO) bench --locked

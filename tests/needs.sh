@@ -25,6 +25,9 @@ needed() {
             echo "ip6tables iptables"
             echo "python3 python3"
             ;;
+        field)
+            echo "python3 python3"
+            ;;
         test)
             echo "dbus-daemon dbus"
             echo "fail2ban-server fail2ban"
@@ -64,7 +67,7 @@ needed() {
             echo "python3 python3"
             ;;
         *)
-            echo "Usage: needs.sh {check|demo|pictures|test|test-asterisk|test-install}" >&2
+            echo "Usage: needs.sh {check|demo|field|pictures|test|test-asterisk|test-install}" >&2
             exit 64
             ;;
     esac
