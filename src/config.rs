@@ -81,8 +81,19 @@ settings! {
 }
 
 settings! {
-    /// `[iptables]`, `[ipset]` and `[nft]`: how to block.
-    pub struct FirewallConfig {
+    /// `[shield]`: what strangers may send.
+    #[derive(Copy)]
+    pub struct ShieldConfig {
+        mode: ShieldMode = "shield.mode", "off", one_of(SHIELD_MODES), "whether strangers lose what is over shield.shed";
+        shed: u32 = "shield.shed", "60", number(10..=10_000), "packets in 10 s that a stranger may send";
+        /// 0: never.
+        patience: u64 = "shield.patience", "60", seconds_or_none, "seconds of losing packets that block a stranger";
+    }
+}
+
+settings! {
+    /// `[iptables]`, `[ipset]`, `[nft]` and `[shield]`: how to block.
+    pub struct FirewallConfig [shield: ShieldConfig] {
         /// `None`: looked up in the usual ones.
         iptables_path: Option<PathBuf> = "iptables.path", "", folder, "folder of iptables and ip6tables", restart;
         chain: ChainName = "iptables.chain", "sipban-udp", chain, "name of the chain of the blocks", restart;
@@ -179,6 +190,17 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(BACKENDS.iter().find(|(_, backend)| backend == self).map_or("", |(name, _)| name))
     }
+}
+
+/// `shield.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShieldMode {
+    /// There is none.
+    Off,
+    /// What strangers send is counted, and what would be dropped is told.
+    Count,
+    /// It is dropped.
+    On,
 }
 
 /// `state.on_stop`.

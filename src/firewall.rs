@@ -15,11 +15,13 @@ pub mod neighbours;
 pub mod nft;
 pub mod run;
 pub mod scope;
+pub mod shield;
 mod succession;
 
 pub use change::{Change, Refused};
 pub use filter::Rehearsal;
 use ipnet::IpNet;
+use shield::Shield;
 
 use crate::config::FirewallConfig;
 use crate::failure::Failure;
@@ -127,6 +129,11 @@ pub trait Firewall: Send {
         book: &Book,
         now: UnixTime,
     ) -> Result<(), Error>;
+
+    /// The shield, where the backend has one and the configuration asks for it.
+    fn shield(&mut self) -> Option<&mut dyn Shield> {
+        None
+    }
 
     /// Packets dropped so far for this entry, where the kernel counts them.
     fn packets(&mut self, net: &IpNet) -> Option<u64>;

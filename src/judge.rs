@@ -166,6 +166,15 @@ pub fn overdue(evidence: &mut Evidence, policy: &Policy, now: Now) -> Vec<Verdic
     verdicts.filter(|verdict| *verdict != Verdict::Pass).collect()
 }
 
+/// A stranger has sent so much for so long that he is to be blocked for it. His packets may be forged.
+pub fn drowned(evidence: &mut Evidence, policy: &Policy, now: Now, source: IpNet) -> Verdict {
+    if evidence.lives_in(&source) {
+        return Verdict::Pass;
+    }
+    let seconds = evidence.block_gently(source, policy, now);
+    Verdict::Block { source, reason: Reason::Flood, seconds, local: None, failures: 0 }
+}
+
 /// What evidence against this address is counted under.
 pub fn source(evidence: &Evidence, policy: &Policy, address: IpAddr) -> IpNet {
     source::of(evidence, policy, address)

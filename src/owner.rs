@@ -11,6 +11,7 @@ mod explain;
 mod gate;
 mod pending;
 mod rhythm;
+mod shield;
 pub mod startup;
 mod stats;
 mod upkeep;
@@ -45,6 +46,7 @@ use crate::state::journal::Journal;
 use gate::{Asked, Denied, Plan};
 use pending::Pending;
 use rhythm::Rhythm;
+use shield::Strangers;
 use stats::Stats;
 
 /// Most events taken from the inbox in one turn of the loop: some 14,000 attackers at once. More would hardly be quicker,
@@ -80,6 +82,7 @@ pub struct Owner {
     /// What the kernel did not take.
     pending: Pending,
     evidence: Evidence,
+    strangers: Strangers,
     policy: Policy,
     protection: Protection,
     covered: Scope,
@@ -229,6 +232,7 @@ impl Owner {
     /// Makes the white list as it now is hold: nobody on it stays blocked.
     fn protect(&mut self, plan: &mut Plan) {
         self.renew_policy();
+        self.admit_all(self.clock.now());
         for (net, _) in self.book.by_end().filter(|(net, _)| self.policy.protected.meets(net)) {
             plan.free(net, "White List");
         }

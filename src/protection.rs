@@ -83,6 +83,11 @@ impl Protection {
         Ok(removed)
     }
 
+    /// All of it, as it was given. The same may come twice.
+    pub fn nets(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.all().map(|(net, _)| net.trunc())
+    }
+
     /// All of it as a set.
     pub fn allowlist(&self) -> &Allowlist {
         &self.protected

@@ -35,6 +35,7 @@ quietly install || fail "make install failed"
 has 755 /usr/local/sbin/sipban
 has 600 /etc/sipban.conf
 names 'backend = "auto"' /etc/sipban.conf
+names 'mode = "count"' /etc/sipban.conf
 names '#backend = "iptables"' /usr/local/share/doc/sipban/sipban.conf
 has 644 /etc/sipban.wl
 has 700 /var/lib/sipban

@@ -22,5 +22,7 @@ mod others;
 mod packets;
 #[path = "netfilter/scope.rs"]
 mod scope;
+#[path = "netfilter/shield.rs"]
+mod shield;
 #[path = "netfilter/trouble.rs"]
 mod trouble;

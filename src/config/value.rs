@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::{Backend, OnStop, ScopeConfig, Secret};
+use super::{Backend, OnStop, ScopeConfig, Secret, ShieldMode};
 use crate::model::net;
 use crate::model::quote::quoted;
 use crate::model::target::{self, ChainName, Target};
@@ -19,6 +19,9 @@ pub(super) const BACKENDS: &[(&str, Backend)] =
     &[("iptables", Backend::Iptables), ("ipset", Backend::Ipset), ("nft", Backend::Nft), ("auto", Backend::Auto)];
 
 pub(super) const ON_STOP: &[(&str, OnStop)] = &[("clear", OnStop::Clear), ("keep", OnStop::Keep)];
+
+pub(super) const SHIELD_MODES: &[(&str, ShieldMode)] =
+    &[("off", ShieldMode::Off), ("count", ShieldMode::Count), ("on", ShieldMode::On)];
 
 /// Without `off`: the log is where the blocks are told.
 pub(super) const LOG_LEVELS: &[(&str, log::LevelFilter)] = &[

@@ -185,6 +185,8 @@ pub struct Status {
     pub sources: usize,
     /// Addresses where accounts live.
     pub homes: usize,
+    /// How the shield is doing.
+    pub shield: String,
     /// What is wrong with the PBX itself, as its phones show.
     pub weather: Vec<Weather>,
 }
@@ -261,6 +263,8 @@ pub struct Why {
     pub neighbours: Neighbours,
     /// What is wrong with the PBX itself, as its phones show.
     pub weather: Vec<Weather>,
+    /// What the shield does with its packets; `None` where there is none.
+    pub shield: Option<String>,
     /// The block that covers it.
     pub block: Option<BlockLine>,
     /// When that block began.
@@ -341,4 +345,6 @@ pub struct Top {
     pub reasons: Vec<(Reason, u64)>,
     /// Accounts, escaped, and how often somebody failed for each since start, most often first.
     pub accounts: Vec<(String, u64)>,
+    /// Strangers and how many packets the shield takes from each now, most first.
+    pub shed: Vec<(IpNet, u64)>,
 }

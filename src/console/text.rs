@@ -198,6 +198,7 @@ fn status(status: &Status, local_time: LocalTime) -> Vec<String> {
     sheet.row("PBX", if weather.is_empty() { "at peace with its phones".to_owned() } else { weather.join("; ") });
     sheet.row("Evidence", format!("against {}", counted(status.sources as u64, "source")));
     sheet.row("Homes", format!("accounts live at {} addresses", status.homes));
+    sheet.row("Shield", &status.shield);
     sheet.row("Firewall", &status.backend);
     sheet.row("Scope", &status.scope);
     sheet.row("Last repair", repair.map_or("none".to_owned(), |(time, text)| format!("{} {text}", at(*time))));
@@ -215,6 +216,11 @@ fn top(top: &Top) -> Vec<String> {
     lines.push(String::new());
     lines.push(row("Account".to_owned(), "Failures".to_owned()));
     lines.extend(top.accounts.iter().map(|(account, count)| row(account.clone(), count.to_string())));
+    if !top.shed.is_empty() {
+        lines.push(String::new());
+        lines.push(row("Stranger".to_owned(), "Shed".to_owned()));
+        lines.extend(top.shed.iter().map(|(net, count)| row(Plain(*net).to_string(), count.to_string())));
+    }
     lines
 }
 

@@ -6,9 +6,11 @@
 //! them: as long as the number is the one that our own last change made, nobody has touched anything, and nothing
 //! needs to be looked at.
 
+mod admitted;
 mod netlink;
 mod sets;
 mod shown;
+mod strangers;
 mod words;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -17,8 +19,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use self::admitted::Admitted;
 use self::netlink::{Netlink, NoAnswer};
-use self::sets::{Networks, Set};
+use self::sets::{List, Networks, Set};
 use self::shown::Structure;
 use self::words::{Features, Plan, Ports};
 use super::body::Faults;
@@ -26,8 +29,9 @@ use super::change::{SLACK, Step, Taker, divide, not_in_effect, settle};
 use super::family::Family;
 use super::run::spare::Spare;
 use super::run::{Failure, Program};
+use super::shield::Shield;
 use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified, succession};
-use crate::config::FirewallConfig;
+use crate::config::{FirewallConfig, ShieldMode};
 use crate::model::book::Book;
 use crate::model::clock::{Clock, UnixTime};
 
@@ -54,6 +58,8 @@ pub struct Nft {
     sound: Structure,
     /// All networks that are blocked, and those that others have added.
     networks: Networks,
+    /// Whom the shield lets pass.
+    admitted: Admitted,
     /// The number of the kernel's last change, if it was ours: nobody has changed anything since.
     generation: Option<u32>,
     /// Whether elements may be others than those we know of, and when looking at them takes no too large a part of the
@@ -82,6 +88,7 @@ impl Nft {
             clock: Clock::start(),
             sound: Structure::default(),
             networks: Networks::default(),
+            admitted: Admitted::default(),
             generation: None,
             elements_in_doubt: true,
             next_elements: Duration::ZERO,
@@ -118,9 +125,9 @@ impl Nft {
         Structure::read(&self.netlink, &self.plan.table)
     }
 
-    /// The blocks of a set, with the seconds that are left.
-    fn blocks(&self, set: Set) -> Result<Vec<(IpNet, Option<u64>)>, Error> {
-        match shown::elements(&self.netlink, &self.plan.table, set) {
+    /// The addresses and networks of a set, with the seconds that are left.
+    fn nets(&self, list: List, set: Set) -> Result<Vec<(IpNet, Option<u64>)>, Error> {
+        match shown::elements(&self.netlink, &self.plan.table, &list.name(set)) {
             Ok(elements) => Ok(set.nets(&elements)),
             Err(NoAnswer::NotThere) => Ok(Vec::new()),
             Err(no_answer) => Err(no_answer.into()),
@@ -129,7 +136,7 @@ impl Nft {
 
     fn all_blocks(&self) -> Result<Vec<(IpNet, Option<u64>)>, Error> {
         Set::ALL.iter().try_fold(Vec::new(), |mut all, set| {
-            all.append(&mut self.blocks(*set)?);
+            all.append(&mut self.nets(List::Blocks, *set)?);
             Ok(all)
         })
     }
@@ -137,28 +144,35 @@ impl Nft {
     /// Makes the table what it should be, with the elements that it has, and learns how the kernel shows it.
     fn make(&mut self) -> Result<(), Error> {
         let held = self.all_blocks()?;
-        let refused = match self.commit(&self.plan.structure()) {
-            Ok(_) => None,
-            // A set or a chain of ours is of another kind, and cannot be changed but with all the rest.
-            Err(failure) if failure.is_verdict() && self.show().is_ok() => {
-                let text = self.plan.anew() + &self.additions(&held);
-                match self.commit(&text) {
-                    Err(failure) if is_too_long(&failure) => self.commit(&self.plan.anew()).err(),
-                    made => made.err(),
-                }
+        let shielded = self.plan.shield.is_some();
+        // Of the shield nothing is left when it is switched off.
+        let made = if !shielded && self.show().is_ok_and(|shown| shown.has_shield()) {
+            self.make_anew(&held)
+        } else {
+            match self.commit(&self.plan.structure()) {
+                // A set or a chain of ours is of another kind, and cannot be changed but with all the rest.
+                Err(failure) if failure.is_verdict() && self.show().is_ok() => self.make_anew(&held),
+                made => made.map(drop),
             }
-            Err(failure) => Some(failure),
         };
-        if let Some(failure) = refused {
-            return Err(failure.into());
-        }
+        made?;
         match self.show() {
-            Ok(shown) if shown.is_whole() => {
+            Ok(shown) if shown.is_whole(shielded) => {
                 self.sound = shown;
                 Ok(())
             }
             Ok(_) | Err(NoAnswer::NotThere) => Err(self.idle()),
             Err(no_answer) => Err(no_answer.into()),
+        }
+    }
+
+    /// Removes the table and makes it again, in one transaction if the kernel takes it.
+    fn make_anew(&mut self, held: &[(IpNet, Option<u64>)]) -> Result<(), Failure> {
+        self.elements_in_doubt = true;
+        let text = self.plan.anew() + &self.additions(List::Blocks, held);
+        match self.commit(&text) {
+            Err(failure) if is_too_long(&failure) => self.commit(&self.plan.anew()).map(drop),
+            made => made.map(drop),
         }
     }
 
@@ -182,34 +196,34 @@ impl Nft {
     }
 
     /// Elements with the seconds that are left. Networks among them must not overlap.
-    fn additions(&self, blocks: &[(IpNet, Option<u64>)]) -> String {
-        let mut text = String::with_capacity(32 * blocks.len());
+    fn additions(&self, list: List, nets: &[(IpNet, Option<u64>)]) -> String {
+        let mut text = String::with_capacity(32 * nets.len());
         for set in Set::ALL {
-            let ours = blocks.iter().filter(|(net, _)| Set::of(net) == set);
+            let ours = nets.iter().filter(|(net, _)| Set::of(net) == set);
             let elements = ours.map(|(net, seconds)| match seconds {
                 Some(seconds) if !set.has_ranges() => format!("{} timeout {seconds}s", set.element(net)),
                 _ => set.element(net),
             });
-            self.say(&mut text, "add", set, elements);
+            self.say(&mut text, "add", &list.name(set), elements);
         }
         text
     }
 
-    fn removals(&self, nets: &[IpNet]) -> String {
+    fn removals(&self, list: List, nets: &[IpNet]) -> String {
         let mut text = String::new();
         for set in Set::ALL {
             let ours = nets.iter().filter(|net| Set::of(net) == set);
-            self.say(&mut text, "delete", set, ours.map(|net| set.element(net)));
+            self.say(&mut text, "delete", &list.name(set), ours.map(|net| set.element(net)));
         }
         text
     }
 
-    fn say(&self, text: &mut String, verb: &str, set: Set, elements: impl Iterator<Item = String>) {
+    fn say(&self, text: &mut String, verb: &str, set: &str, elements: impl Iterator<Item = String>) {
         let mut elements = elements.peekable();
         if elements.peek().is_none() {
             return;
         }
-        let _ = write!(text, "{verb} element inet {} {} {{ ", self.plan.table, set.name());
+        let _ = write!(text, "{verb} element inet {} {set} {{ ", self.plan.table);
         for element in elements {
             text.push_str(&element);
             text.push_str(", ");
@@ -240,13 +254,14 @@ impl Nft {
         let (gone, come) = networks.change(&wide, &narrow);
         let doomed: Vec<(IpNet, Option<u64>)> = removed.into_iter().chain(renewed).collect();
         let freed: Vec<IpNet> = doomed.iter().map(|(net, _)| *net).collect();
-        let hosts = self.additions(&doomed) + &self.removals(&freed) + &self.additions(&added);
-        (hosts + &self.ranges(&gone, &come, &networks), networks)
+        let list = List::Blocks;
+        let hosts = self.additions(list, &doomed) + &self.removals(list, &freed) + &self.additions(list, &added);
+        (hosts + &self.ranges(list, &gone, &come, &networks), networks)
     }
 
     /// The text that makes ranges go and come. Before 1.0 nft does not see that one that goes makes room for one that
     /// comes, and so for a wider one the whole set is written anew.
-    fn ranges(&self, gone: &BTreeSet<IpNet>, come: &BTreeSet<IpNet>, networks: &Networks) -> String {
+    fn ranges(&self, list: List, gone: &BTreeSet<IpNet>, come: &BTreeSet<IpNet>, networks: &Networks) -> String {
         let mut text = String::new();
         for set in [Set::Networks4, Set::Networks6] {
             let ours =
@@ -254,11 +269,11 @@ impl Nft {
             let lasting = |nets: Vec<IpNet>| nets.into_iter().map(|net| (net, None)).collect::<Vec<_>>();
             let (gone, come) = (ours(gone), ours(come));
             if gone.is_empty() || come.is_empty() {
-                text += &self.removals(&gone);
-                text += &self.additions(&lasting(come));
+                text += &self.removals(list, &gone);
+                text += &self.additions(list, &lasting(come));
             } else {
-                let _ = writeln!(text, "flush set inet {} {}", self.plan.table, set.name());
-                text += &self.additions(&lasting(networks.widest().filter(|net| Set::of(net) == set).collect()));
+                let _ = writeln!(text, "flush set inet {} {}", self.plan.table, list.name(set));
+                text += &self.additions(list, &lasting(networks.widest().filter(|net| Set::of(net) == set).collect()));
             }
         }
         text
@@ -268,7 +283,7 @@ impl Nft {
     fn heed_networks_of_others(&mut self) {
         for set in [Set::Networks4, Set::Networks6] {
             // What cannot be read is not there, as far as is known; the kernel refuses what overlaps.
-            let held = self.blocks(set).unwrap_or_default();
+            let held = self.nets(List::Blocks, set).unwrap_or_default();
             let new: Vec<IpNet> = held.into_iter().map(|(net, _)| net).collect();
             self.networks.change(&new, &[]);
         }
@@ -293,6 +308,7 @@ impl Nft {
         let mut verified = Verified { mended, ..Verified::default() };
         if repaired || closely || (self.elements_in_doubt && self.clock.now().monotonic >= self.next_elements) {
             verified.join(self.look_at_elements(book, now));
+            verified.join(self.look_at_admitted());
         }
         verified
     }
@@ -338,7 +354,7 @@ impl Nft {
         let shown = Networks::new(held.iter().map(|(net, _)| *net));
         let come: BTreeSet<IpNet> = self.networks.widest().filter(|net| !shown.has(net)).collect();
         let gone: BTreeSet<IpNet> = shown.all().filter(|net| self.networks.covers(net)).collect();
-        let text = self.ranges(&gone, &come, &self.networks);
+        let text = self.ranges(List::Blocks, &gone, &come, &self.networks);
         let mut outcome = if text.is_empty() { Ok(()) } else { self.commit(&text).map(drop) };
         outcome = outcome.and_then(|()| self.commit_steps(book, &steps, now).map(drop));
         if text.is_empty() && steps.is_empty() {
@@ -498,6 +514,7 @@ impl Firewall for Nft {
         }
         let found = self.all_blocks()?;
         self.networks = Networks::new(found.iter().map(|(net, _)| *net));
+        self.admitted = Admitted::new(self.held_admitted()?);
         self.generation = self.netlink.generation().ok();
         self.elements_in_doubt = false;
         self.until_close_look = CLOSE_LOOK_EVERY;
@@ -572,7 +589,7 @@ impl Firewall for Nft {
                 self.plan.traffic = ports;
                 let shown = self.show()?;
                 // Where others have changed something else, the next look finds it and makes all anew.
-                if shown.is_whole() && self.generation.is_some() {
+                if shown.is_whole(self.plan.shield.is_some()) && self.generation.is_some() {
                     self.sound = shown;
                 }
             }
@@ -596,7 +613,13 @@ impl Firewall for Nft {
     ) -> Result<(), Error> {
         let new = Plan { features: self.plan.features, ..plan(config, &traffic)? };
         let old = std::mem::replace(&mut self.plan, new);
-        self.make().inspect_err(|_| self.plan = old)
+        self.make().inspect_err(|_| self.plan = old)?;
+        self.admitted = Admitted::new(self.held_admitted()?);
+        Ok(())
+    }
+
+    fn shield(&mut self) -> Option<&mut dyn Shield> {
+        self.plan.shield.is_some().then_some(self as &mut dyn Shield)
     }
 
     fn packets(&mut self, net: &IpNet) -> Option<u64> {
@@ -682,6 +705,7 @@ fn plan(config: &FirewallConfig, traffic: &Traffic) -> Result<Plan, Error> {
         target: config.target,
         interface: config.interface.clone(),
         traffic: Ports::of(traffic)?,
+        shield: (config.shield.mode != ShieldMode::Off).then_some(config.shield),
         features: Features::TRIED[0],
     })
 }

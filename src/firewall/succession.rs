@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use super::filter::Left as ChainLeft;
 use super::ipset::Left as SetsLeft;
 use super::nft::Left as TableLeft;
+use super::shield::Shield;
 use super::{Applied, Change, Error, Firewall, FoundBlock, Traffic, Verified};
 use crate::config::{Backend, FirewallConfig};
 use crate::model::block::{Block, Proof, Reason};
@@ -128,6 +129,10 @@ impl Firewall for Succession {
         now: UnixTime,
     ) -> Result<(), Error> {
         self.new.reconfigure(config, traffic, book, now)
+    }
+
+    fn shield(&mut self) -> Option<&mut dyn Shield> {
+        self.new.shield()
     }
 
     fn packets(&mut self, net: &IpNet) -> Option<u64> {

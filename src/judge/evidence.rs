@@ -103,6 +103,17 @@ impl Evidence {
         (self.homes.places(), self.homes.len())
     }
 
+    /// The addresses where accounts live.
+    pub fn places(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.homes.all_places()
+    }
+
+    /// Whether an account lives at this address, or somewhere in this network.
+    pub fn lives_in(&self, net: &IpNet) -> bool {
+        self.homes.tenants(net) > 0
+            || net.prefix_len() < net.max_prefix_len() && self.places().any(|at| net.contains(&at))
+    }
+
     /// All sources of which evidence is held.
     pub fn sources(&self) -> impl Iterator<Item = &IpNet> {
         self.records.keys()
@@ -239,6 +250,14 @@ impl Evidence {
             record.settle();
         }
         self.offenders.block(source, home, &policy.lengths, now.wall)
+    }
+
+    /// A source is blocked that may be innocent, because its packets may be forged; returns for how many seconds. It is
+    /// begun with as gently as where somebody lives, unless it was blocked for worse.
+    pub(super) fn block_gently(&mut self, source: IpNet, policy: &Policy, now: Now) -> u64 {
+        self.offenders.bound(self.free(&policy.limits) / 8 / OFFENDER);
+        let gently = self.offenders.get(&source).is_none_or(|offence| offence.home);
+        self.offenders.block(source, gently, &policy.lengths, now.wall)
     }
 
     /// An account logged in with a password.

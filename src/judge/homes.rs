@@ -144,6 +144,11 @@ impl Homes {
         self.places.len()
     }
 
+    /// The addresses where somebody lives.
+    pub(super) fn all_places(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.places.keys().copied()
+    }
+
     /// All pairs.
     pub(super) fn all(&self) -> impl Iterator<Item = Home> + '_ {
         self.places.keys().flat_map(|place| self.at(place))

@@ -92,6 +92,8 @@ pub enum Reason {
     ChallengeSent,
     /// Requests that nobody honest makes.
     ProtocolMisuse,
+    /// More packets than the shield lets pass, for too long.
+    Flood,
     /// The administrator said so.
     Manual,
     /// Found in force at start, or restored from a dump: who blocked it is not known.
@@ -100,13 +102,14 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of `top`.
-    pub const ALL: [Reason; 8] = [
+    pub const ALL: [Reason; 9] = [
         Reason::InvalidAccount,
         Reason::InvalidPassword,
         Reason::ChallengeFailed,
         Reason::FailedAcl,
         Reason::ChallengeSent,
         Reason::ProtocolMisuse,
+        Reason::Flood,
         Reason::Manual,
         Reason::Adopted,
     ];
@@ -120,6 +123,7 @@ impl Reason {
             Reason::FailedAcl => "Failed ACL",
             Reason::ChallengeSent => "Challenge Sent",
             Reason::ProtocolMisuse => "Protocol Misuse",
+            Reason::Flood => "Flood",
             Reason::Manual => "Manual block",
             Reason::Adopted => "Adopted",
         }

@@ -36,7 +36,7 @@ impl Owner {
             Request::Status => Reply::Status(self.status(now)),
             Request::Why(address) => Reply::Why(Box::new(self.why(address, now))),
             Request::WhyAccount(name) => Reply::WhyAccount(self.why_account(&name, now)),
-            Request::Top => Reply::Top(self.stats.top()),
+            Request::Top => Reply::Top(self.stats.top(self.strangers.top())),
         };
         send(reply, answer);
     }
@@ -209,7 +209,7 @@ impl Owner {
         freed
     }
 
-    fn status(&self, now: Now) -> Status {
+    fn status(&mut self, now: Now) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION"),
             uptime: super::passed(self.started, now),
@@ -225,6 +225,7 @@ impl Owner {
             journal: self.journal.as_ref().map_or_else(|| "none".into(), |journal| journal.describe()),
             sources: self.evidence.len(),
             homes: self.evidence.homes().0,
+            shield: self.shield_status(),
             weather: self.weather(now),
         }
     }

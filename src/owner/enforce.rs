@@ -11,6 +11,7 @@ use super::pending::Attempt;
 use crate::firewall::{Change, Refused};
 use crate::hook::Fact;
 use crate::model::clock::Now;
+use crate::model::memory::Memory;
 use crate::model::net::Plain;
 use crate::state::journal::Record;
 
@@ -28,7 +29,13 @@ impl Owner {
     pub(super) fn carry_out(&mut self, mut plan: Plan, now: Now) -> Vec<IpNet> {
         self.cover(now);
         let mut records: Vec<Record> = self.covered.take_new().map(Record::Port).collect();
-        records.extend(self.evidence.take_news().into_iter().map(Record::Remember));
+        let memories = self.evidence.take_news();
+        let homes = memories.iter().filter_map(|memory| match memory {
+            Memory::Home(home) => Some(home.place),
+            Memory::Offence(..) => None,
+        });
+        self.admit(&homes.collect::<Vec<_>>(), now);
+        records.extend(memories.into_iter().map(Record::Remember));
         if plan.make_room(&self.gate()) {
             let most = self.firewall.capacity();
             let text = format!("ERROR => more than {most} blocks: those least sure to be of attackers make room");

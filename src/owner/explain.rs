@@ -35,6 +35,7 @@ impl Owner {
             limit,
             account: account.clone(),
         };
+        let shield = self.shield_for(&source);
         let covering = self.book.covering(&IpNet::from(address));
         let limits = &self.policy.limits;
         Why {
@@ -45,6 +46,7 @@ impl Owner {
             evidence: standing.into_iter().map(counted).collect(),
             neighbours: Neighbours { net: neighbourhood, addresses: neighbours, limit: limits.neighbours },
             weather: self.weather(now),
+            shield,
             block: covering.map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason }),
             blocked_since: covering.map(|(_, block)| block.since),
             packets: covering.and_then(|(net, _)| self.firewall.packets(&net)),

@@ -9,6 +9,7 @@ use log::{Level, error, info, warn};
 use super::gate::{Asked, Denied, Plan};
 use super::pending::{Attempt, Pending};
 use super::rhythm::Rhythm;
+use super::shield::Strangers;
 use super::stats::Stats;
 use super::{LINES, NEWS, Owner};
 use crate::config::Config;
@@ -99,6 +100,7 @@ impl Owner {
             book: Book::default(),
             pending: Pending::default(),
             evidence: Evidence::default(),
+            strangers: Strangers::default(),
             policy: Policy {
                 limits: config.limits.clone(),
                 lengths: config.lengths,
@@ -133,6 +135,7 @@ impl Owner {
         owner.protection.white_list().entries().for_each(|entry| info!("WHITE LIST => {entry}"));
         let in_force = owner.firewall.set_up(now.wall)?;
         info!("FIREWALL => {}; through it goes {}", owner.firewall.describe(), owner.covered);
+        owner.raise_shield(now);
         owner.reconcile(&in_force, recovered.blocks, now);
         Ok(owner)
     }
@@ -249,7 +252,8 @@ impl Owner {
         }
         self.covered.reconfigure(new.firewall.scope.clone());
         let old = std::mem::replace(&mut self.config, new);
-        let target = |config: &Config| (config.firewall.target, config.firewall.interface.clone());
+        let target =
+            |config: &Config| (config.firewall.target, config.firewall.interface.clone(), config.firewall.shield);
         if target(&old) != target(&self.config) || old.firewall.scope != self.config.firewall.scope {
             let scope = self.covered.traffic();
             if let Err(why) = self.firewall.reconfigure(&self.config.firewall, scope, &self.book, now.wall) {
@@ -257,6 +261,8 @@ impl Owner {
                 // So that the next reload finds what is still to be done.
                 self.covered.reconfigure(old.firewall.scope.clone());
                 self.config.firewall = old.firewall;
+            } else if old.firewall.shield != self.config.firewall.shield {
+                self.raise_shield(now);
             }
         }
     }

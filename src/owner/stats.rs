@@ -85,8 +85,8 @@ impl Stats {
         self.by_net.get(net).copied().unwrap_or_default()
     }
 
-    /// Who was blocked most often.
-    pub fn top(&self) -> Top {
+    /// Who was blocked most often, and who loses packets to the shield now.
+    pub fn top(&self, shed: Vec<(IpNet, u64)>) -> Top {
         let mut addresses: Vec<(IpNet, u64)> = self.by_net.iter().map(|(net, count)| (*net, *count)).collect();
         addresses.sort_unstable_by_key(|(net, count)| (std::cmp::Reverse(*count), *net));
         addresses.truncate(TOP);
@@ -97,7 +97,7 @@ impl Stats {
             self.by_account.iter().map(|(name, count)| (escaped(name), *count)).collect();
         accounts.sort_unstable_by(|one, other| (other.1, &one.0).cmp(&(one.1, &other.0)));
         accounts.truncate(TOP);
-        Top { addresses, reasons, accounts }
+        Top { addresses, reasons, accounts, shed }
     }
 
     /// Whether Asterisk has not been tried yet.

@@ -5,8 +5,10 @@ mod clock;
 mod console;
 mod protecting;
 mod reloading;
+mod shield;
 mod starting;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,9 +19,10 @@ use tempfile::TempDir;
 
 use super::startup::Parts;
 use super::*;
-use crate::config::FirewallConfig;
+use crate::config::{FirewallConfig, ShieldMode};
 use crate::console::request::Request;
 use crate::firewall::dry_run::DryRun;
+use crate::firewall::shield::{Shed, Shield};
 use crate::firewall::{Applied, Change, Error, FoundBlock, Traffic, Verified};
 use crate::logging::{self, Target};
 use crate::model::block::Reason;
@@ -34,13 +37,14 @@ struct Machine {
     kernel: Kernel,
     folder: TempDir,
     clock: Recorded,
+    shield: ShieldMode,
 }
 
 impl Machine {
     fn new() -> Machine {
         let clock = Recorded::default();
         clock.set(1_000_000_000_000);
-        Machine { kernel: Kernel::default(), folder: tempfile::tempdir().unwrap(), clock }
+        Machine { kernel: Kernel::default(), folder: tempfile::tempdir().unwrap(), clock, shield: ShieldMode::Off }
     }
 
     fn start(&self) -> Owner {
@@ -49,7 +53,9 @@ impl Machine {
 
     fn start_with(&self, resolver: Option<Resolver>) -> Owner {
         let path = |name: &str| self.folder.path().join(name);
-        let config = Config { white_list: path("wl"), dump: path("dump"), journal: path("bans"), ..Config::default() };
+        let mut config =
+            Config { white_list: path("wl"), dump: path("dump"), journal: path("bans"), ..Config::default() };
+        config.firewall.shield.mode = self.shield;
         let kernel = self.kernel.clone();
         Owner::new(Parts {
             journal: Some(Journal::open(&config.journal).unwrap()),
@@ -92,6 +98,10 @@ struct Kernel(Arc<Mutex<DryRun>>, Arc<Mutex<Lead>>);
 struct Lead {
     scope: Option<Traffic>,
     refuses: bool,
+    has_shield: bool,
+    admitted: BTreeSet<IpNet>,
+    /// Who loses packets now.
+    shed: Vec<Shed>,
 }
 
 impl Kernel {
@@ -119,6 +129,10 @@ impl Firewall for Kernel {
     fn reconfigure(&mut self, _: &FirewallConfig, scope: Traffic, _: &Book, _: UnixTime) -> Result<(), Error> {
         self.1.lock().unwrap().set(scope)
     }
+    fn shield(&mut self) -> Option<&mut dyn Shield> {
+        let has_shield = self.1.lock().unwrap().has_shield;
+        has_shield.then_some(self)
+    }
     fn packets(&mut self, _: &IpNet) -> Option<u64> {
         None
     }
@@ -127,6 +141,20 @@ impl Firewall for Kernel {
     }
     fn describe(&self) -> String {
         "a test's".into()
+    }
+}
+
+impl Shield for Kernel {
+    fn admit(&mut self, nets: &[IpNet]) -> Result<(), Error> {
+        self.1.lock().unwrap().admitted.extend(nets);
+        Ok(())
+    }
+    fn admit_only(&mut self, nets: BTreeSet<IpNet>) -> Result<(), Error> {
+        self.1.lock().unwrap().admitted = nets;
+        Ok(())
+    }
+    fn shed(&mut self) -> Result<Vec<Shed>, Error> {
+        Ok(self.1.lock().unwrap().shed.clone())
     }
 }
 

@@ -36,6 +36,7 @@ impl Owner {
         for verdict in overdue(&mut self.evidence, &self.policy, now) {
             self.consider(verdict, now, plan);
         }
+        self.look_at_strangers(now, plan);
         self.tell_weather(now);
         self.try_again(now, plan);
         if self.rhythm.until_next(now.monotonic).is_zero() {
@@ -44,6 +45,7 @@ impl Owner {
         if passed(self.tidied, now) >= TIDY {
             self.tidied = now;
             self.evidence.expire(&self.policy, now);
+            self.admit_all(now);
         }
         if self.resolver.is_some() && self.protection.follow_machine() {
             self.protect(plan);
@@ -51,6 +53,9 @@ impl Owner {
         self.tend_journal(now);
         let repeated = self.repeats.due(now).into_iter().chain(self.spared.due(now));
         tell_rest(repeated, self.lines.unnamed(now), self.news.unnamed(now));
+        if let Some(lines) = self.strangers.unnamed(now) {
+            warn!("SHED => {lines} lines more than are told one by one");
+        }
     }
 
     /// Tries again what the kernel refused and is still wanted.

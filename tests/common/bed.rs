@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 
 use ipnet::IpNet;
-use sipban::config::{Backend, FirewallConfig, ScopeConfig};
+use sipban::config::{Backend, FirewallConfig, ScopeConfig, ShieldConfig, ShieldMode};
 use sipban::firewall::{Applied, Change, Error, Firewall, Refused, Traffic, choice};
 use sipban::model::block::Block;
 use sipban::model::block::Reason;
@@ -88,6 +88,7 @@ impl Bed<'_> {
             set_name: "sipban".to_owned(),
             maxelem: 262_144,
             nft_table: "sipban".to_owned(),
+            shield: ShieldConfig { mode: ShieldMode::Off, shed: 60, patience: 60 },
         };
         Bed { folder, config, book: Book::default(), variant }
     }
@@ -214,7 +215,7 @@ impl Bed<'_> {
         let list = text.split("elements = {").nth(1).and_then(|list| list.split('}').next()).unwrap_or_default();
         let first = list.split(',').filter_map(|element| element.split_whitespace().next());
         let net = |text: &str| {
-            let bits = if set == "b6" { "/64" } else { "" };
+            let bits = if set.ends_with("b6") { "/64" } else { "" };
             let net = format!("{text}{bits}").parse().ok();
             net.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).unwrap()
         };

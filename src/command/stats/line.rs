@@ -286,7 +286,7 @@ mod tests {
         let challenge_sent = Cause::Known(Reason::ChallengeSent);
         assert_eq!(what("BLOCK => 2001:db8::/64 (Challenge Sent)"), block("2001:db8::/64", challenge_sent));
         assert_eq!(what("BLOCK => 10.1.2.3/8 (Manual block)"), block("10.0.0.0/8", Cause::Known(Reason::Manual)));
-        assert_eq!(what("BLOCK => 192.0.2.1 (Flood)"), block("192.0.2.1/32", Cause::Other));
+        assert_eq!(what("BLOCK => 192.0.2.1 (Knocking)"), block("192.0.2.1/32", Cause::Other));
         assert_eq!(what("BLOCK => 192.0.2.1 (Invalid Account) MX"), block("192.0.2.1/32", invalid_account));
     }
 

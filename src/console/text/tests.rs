@@ -38,6 +38,7 @@ fn some_status() -> Status {
         journal: "/var/lib/sipban/bans, writable".to_owned(),
         sources: 1,
         homes: 12,
+        shield: "off".to_owned(),
         weather: vec![weather()],
     }
 }
@@ -67,6 +68,7 @@ fn some_why() -> Why {
             },
             EvidenceCount { what: "wrong_password".to_owned(), count: 2, limit: 0, account: String::new() },
         ],
+        shield: Some("70 packets over 60 in 10 s".to_owned()),
         block: Some(line("2001:db8::/64", 55, Reason::InvalidAccount)),
         blocked_since: Some(UnixTime(50)),
         packets: Some(1),
@@ -159,6 +161,7 @@ fn status_is_one_screen() {
             "             since [2019-06-13 12:01:09]",
             "Evidence     against 1 source",
             "Homes        accounts live at 12 addresses",
+            "Shield       off",
             "Firewall     iptables 1.8.9 (nf_tables)",
             "Scope        udp 5060-5061,udp 5060-5061,udp 5060-5061,udp 5060-5061,udp",
             "             5060-5061,udp 5060-5061,udp 5060-5061,udp 5060-5061, tcp 5060-5061",
@@ -186,6 +189,7 @@ fn why_says_all_that_is_known_and_nothing_that_moves_the_cursor() {
             "Neighbours   2 of 2001:db8::/48 failed in a day, of 5",
             "PBX          refuses its own phones: 14 of 60 addresses where accounts live,",
             "             since [2019-06-13 12:01:09], so patience is long",
+            "Shield       70 packets over 60 in 10 s",
             "Blocked      by 2001:db8::/64 since [2019-06-13 12:01:50] until [2019-06-13",
             "             12:01:55] (Invalid Account)",
             "Next block   lasts 00:40:00",
@@ -201,6 +205,7 @@ fn top_is_aligned() {
         addresses: vec![(net("192.0.2.7/32"), 12)],
         reasons: vec![(Reason::InvalidAccount, 9)],
         accounts: vec![("1000".to_owned(), 3)],
+        shed: vec![(net("192.0.2.8/32"), 1_234)],
     };
     assert_page(
         Reply::Top(top),
@@ -214,6 +219,9 @@ fn top_is_aligned() {
             "",
             "Account                                     Failures",
             "1000                                               3",
+            "",
+            "Stranger                                        Shed",
+            "192.0.2.8                                       1234",
         ],
     );
 }

@@ -44,6 +44,9 @@ pub(super) fn address(why: &Why, local_time: LocalTime) -> Vec<String> {
         let spares = if weather.spares { ", so patience is long" } else { "" };
         sheet.row("PBX", format!("{weather}, since {}{spares}", stamp(weather.since, local_time)));
     }
+    if let Some(shield) = &why.shield {
+        sheet.row("Shield", shield);
+    }
     sheet.row("Blocked", why.block.as_ref().map_or("no".to_owned(), |block| blocked(why, block, local_time)));
     sheet.row("Next block", format!("lasts {}", duration(why.next_block)));
     if let Some(packets) = why.packets {

@@ -25,6 +25,24 @@ pub(super) enum Set {
     Networks6,
 }
 
+/// What the addresses of a set are there for. There is a set of each kind for either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// They are blocked.
+    Blocks,
+    /// The shield lets them pass.
+    Admitted,
+}
+
+impl List {
+    pub(super) fn name(self, set: Set) -> String {
+        match self {
+            List::Blocks => set.name().to_owned(),
+            List::Admitted => format!("admitted_{}", set.name()),
+        }
+    }
+}
+
 /// An element as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
@@ -69,6 +87,16 @@ impl Set {
 
     pub(super) fn is_v4(self) -> bool {
         matches!(self, Set::Hosts4 | Set::Networks4)
+    }
+
+    /// The match of a packet whose source is in it, in the words of nft.
+    pub(super) fn lookup(self, list: List) -> String {
+        let name = list.name(self);
+        match self {
+            Set::Hosts4 | Set::Networks4 => format!("ip saddr @{name}"),
+            Set::Subnets6 => format!("ip6 saddr & ffff:ffff:ffff:ffff:: == @{name}"),
+            Set::Hosts6 | Set::Networks6 => format!("ip6 saddr @{name}"),
+        }
     }
 
     /// A block as an element of this set, in the words of nft.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::netlink::{Ask, Attributes, Netlink, NoAnswer, text};
 use super::sets::{Element, Set};
+use super::strangers;
 use super::words::{HOOKED, PORTS, RULES};
 
 /// All of the table but the blocks, each part as the kernel's own bytes. They are the same whenever the same was asked
@@ -39,15 +40,16 @@ impl Structure {
         })?;
         for (name, bytes) in chains {
             match &name[..] {
-                HOOKED | RULES => drop(structure.parts.insert(format!("chain {name}"), bytes)),
+                name if is_chain_of_ours(name) => drop(structure.parts.insert(format!("chain {name}"), bytes)),
                 _ => structure.strange.push(name),
             }
         }
-        let known = Set::ALL.map(Set::name);
-        for (name, bytes) in sets.into_iter().filter(|(name, _)| name == PORTS || known.contains(&&name[..])) {
+        let blocks = Set::ALL.into_iter().map(|set| set.name().to_owned());
+        let known: Vec<String> = blocks.chain([PORTS.to_owned()]).chain(strangers::sets()).collect();
+        for (name, bytes) in sets.into_iter().filter(|(name, _)| known.contains(name)) {
             structure.parts.insert(format!("set {name}"), bytes);
         }
-        for (chain, bytes) in rules.into_iter().filter(|(chain, _)| [HOOKED, RULES].contains(&&chain[..])) {
+        for (chain, bytes) in rules.into_iter().filter(|(chain, _)| is_chain_of_ours(chain)) {
             structure.parts.entry(format!("rules of chain {chain}")).or_default().extend(bytes);
         }
         if structure.parts.contains_key(&format!("set {PORTS}")) {
@@ -61,9 +63,16 @@ impl Structure {
         Ok(structure)
     }
 
-    /// Whether each of our chains, sets and lists of rules is there.
-    pub(super) fn is_whole(&self) -> bool {
-        self.parts.len() == 2 + 2 + Set::ALL.len() + 2
+    /// Whether each of our chains, sets and lists of rules is there, those of the shield too if there is to be one.
+    pub(super) fn is_whole(&self, shielded: bool) -> bool {
+        let shield = if shielded { 2 * strangers::CHAINS.len() + strangers::sets().count() } else { 0 };
+        self.parts.len() == 2 + 2 + Set::ALL.len() + 2 + shield
+    }
+
+    /// Whether anything of the shield is there.
+    pub(super) fn has_shield(&self) -> bool {
+        let chains = strangers::CHAINS.into_iter().map(|chain| format!("chain {chain}"));
+        chains.chain(strangers::sets().map(|set| format!("set {set}"))).any(|part| self.parts.contains_key(&part))
     }
 
     /// Whether it has our chains and sets, and no other chain.
@@ -79,8 +88,8 @@ impl Structure {
 }
 
 /// The elements of a set.
-pub(super) fn elements(netlink: &Netlink, table: &str, set: Set) -> Result<Vec<Element>, NoAnswer> {
-    netlink.list(Ask::Elements, &named(table, set.name()), Element::read)
+pub(super) fn elements(netlink: &Netlink, table: &str, set: &str) -> Result<Vec<Element>, NoAnswer> {
+    netlink.list(Ask::Elements, &named(table, set), Element::read)
 }
 
 /// One element of a set of addresses, without listing the others.
@@ -91,6 +100,10 @@ pub(super) fn element(netlink: &Netlink, table: &str, set: Set, net: &ipnet::IpN
         Element::read(answer, &mut found);
         found.pop()
     })
+}
+
+fn is_chain_of_ours(name: &str) -> bool {
+    [HOOKED, RULES].contains(&name) || strangers::CHAINS.contains(&name)
 }
 
 fn named(table: &str, set: &str) -> Vec<u8> {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::sets::Set;
+use super::sets::{List, Set};
+use super::strangers;
+use crate::config::ShieldConfig;
 use crate::firewall::body::{Body, Origin, Rule};
 use crate::firewall::scope::matched::{Matched, matched};
 use crate::firewall::{Error, Traffic};
@@ -51,6 +53,8 @@ pub(super) struct Plan {
     pub target: Target,
     pub interface: Option<String>,
     pub traffic: Ports,
+    /// `None` if there is none.
+    pub shield: Option<ShieldConfig>,
     pub features: Features,
 }
 
@@ -137,8 +141,14 @@ impl Plan {
             }
             None => String::new(),
         };
+        if let Some(shield) = self.shield {
+            text += &strangers::structure(table, shield, self.features);
+        }
+        let chains = [Some(RULES), self.shield.map(|_| strangers::SHIELD)];
         for traffic in self.traffic.matches() {
-            let _ = writeln!(text, "add rule inet {table} {HOOKED} {interface}{traffic}jump {RULES}");
+            for chain in chains.into_iter().flatten() {
+                let _ = writeln!(text, "add rule inet {table} {HOOKED} {interface}{traffic}jump {chain}");
+            }
         }
         text
     }
@@ -192,12 +202,7 @@ impl Plan {
             Rule::Return => return "return".to_owned(),
         };
         let set = Set::ALL.into_iter().find(|set| Origin::Set(set.name().to_owned()) == *origin);
-        let source = match set {
-            Some(set @ (Set::Hosts4 | Set::Networks4)) => format!("ip saddr @{}", set.name()),
-            Some(set @ Set::Subnets6) => format!("ip6 saddr & ffff:ffff:ffff:ffff:: == @{}", set.name()),
-            Some(set) => format!("ip6 saddr @{}", set.name()),
-            None => String::new(),
-        };
+        let source = set.map_or(String::new(), |set| set.lookup(List::Blocks));
         let local = if self.features.local { " fib daddr type local" } else { "" };
         format!("{source}{local} {}", self.verdict(set.is_some_and(Set::is_v4)))
     }
@@ -227,7 +232,8 @@ mod tests {
 
     fn plan(traffic: Ports) -> Plan {
         let features = Features::TRIED[0];
-        Plan { table: "sipban".to_owned(), target: Target::Drop, interface: Some("eth+".to_owned()), traffic, features }
+        let (table, interface) = ("sipban".to_owned(), Some("eth+".to_owned()));
+        Plan { table, target: Target::Drop, interface, traffic, shield: None, features }
     }
 
     fn ports(udp: &[(u16, u16)]) -> Ports {
