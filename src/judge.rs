@@ -64,6 +64,7 @@ use crate::model::security::{Endpoint, Kind, SecurityEvent, Service};
 use account::Account;
 use accusation::{Accusation, Charge, accusation, is_excusable};
 pub use evidence::Evidence;
+use evidence::most_signs;
 use record::HAMMERING;
 pub use standing::{AccountDossier, Dossier, Standing, standing};
 
@@ -190,7 +191,7 @@ fn witness(evidence: &mut Evidence, policy: &Policy, now: Now, event: &SecurityE
             evidence.settle(source, account::name(event), &policy.limits, now);
         }
     } else if accusation.is_some_and(|accusation| accusation.refused) && evidence.homes.lives_at(&source, account) {
-        evidence.refuse(source, account, now);
+        evidence.refuse(source, account, &policy.limits, now);
     }
 }
 
@@ -233,7 +234,7 @@ fn challenge(evidence: &mut Evidence, policy: &Policy, now: Now, event: &Securit
         }
     }
     if evidence.homes.lives_at(&source, Account::of(account::name(event))) {
-        evidence.weather.hear(source, now.monotonic);
+        evidence.weather.hear(source, most_signs(&policy.limits), now.monotonic);
     }
     flood(evidence, policy, now, source)
 }
@@ -274,7 +275,7 @@ fn fail(
         return Verdict::Pass;
     }
     if accusation.refused && lives_here {
-        evidence.refuse(source, account, now);
+        evidence.refuse(source, account, limits, now);
     }
     let is_spared = accusation.refused && evidence.refusing().is_some_and(|front| front.spares);
     evidence.record(source, limits, now.monotonic).fail(charge, &name, limits, now.monotonic);

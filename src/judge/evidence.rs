@@ -164,7 +164,8 @@ impl Evidence {
         let is_late =
             |source: &IpNet| records.get(source).is_some_and(|record| record.overdue(GRACE, patience, now) > 0);
         let is_silent = |source: &&IpNet| homes.tenants(source) > 0 && is_late(source);
-        let passed = weather.look(limits, now, homes.places(), || challenged.iter().filter(is_silent).copied());
+        let passed = weather
+            .look(limits, now, homes.places(), most_signs(limits), || challenged.iter().filter(is_silent).copied());
         if passed.silence.is_some() {
             self.records.values_mut().for_each(|record| record.drop_challenges(GRACE, now));
         }
@@ -264,15 +265,14 @@ impl Evidence {
     pub(super) fn settle(&mut self, place: IpNet, name: &[u8], limits: &Limits, now: Now) {
         self.homes.login(place, name, now.wall, limits.home_time);
         self.homes.bound(budget(limits) / 8 * 5 / PAIR);
-        self.weather.most = budget(limits) / 8 / SIGNS;
-        self.weather.admit(place, Account::of(name), now.monotonic);
+        self.weather.admit(place, Account::of(name), most_signs(limits), now.monotonic);
     }
 
     /// An account was refused where it lives.
-    pub(super) fn refuse(&mut self, place: IpNet, account: Account, now: Now) {
+    pub(super) fn refuse(&mut self, place: IpNet, account: Account, limits: &Limits, now: Now) {
         let last = self.homes.last_login(&place, account);
         let is_sudden = last.is_some_and(|at| now.wall.since(at) < RECENT);
-        self.weather.refuse(place, account, is_sudden, now.monotonic);
+        self.weather.refuse(place, account, is_sudden, most_signs(limits), now.monotonic);
     }
 
     /// Bytes for all but the homes.
@@ -308,4 +308,9 @@ impl Evidence {
 /// The part of `limits.memory` that is shared out, in bytes.
 fn budget(limits: &Limits) -> usize {
     limits.memory / 3 * 2
+}
+
+/// Of how many addresses the weather is told at most.
+pub(super) fn most_signs(limits: &Limits) -> usize {
+    budget(limits) / 8 / SIGNS
 }

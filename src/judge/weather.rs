@@ -56,8 +56,6 @@ pub struct Front {
 /// What the addresses where accounts live tell of the PBX.
 #[derive(Debug, Default)]
 pub(super) struct Weather {
-    /// Of how many addresses signs are held at most. Where there are more, a part of them tells the weather as well.
-    pub most: usize,
     places: HashMap<IpNet, Signs>,
     refusing: Sky,
     silent: Sky,
@@ -105,16 +103,16 @@ struct Sky {
 
 impl Weather {
     /// An account that lives at this address was heard.
-    pub(super) fn hear(&mut self, place: IpNet, now: Duration) {
-        if let Some(signs) = self.signs(place) {
+    pub(super) fn hear(&mut self, place: IpNet, most: usize, now: Duration) {
+        if let Some(signs) = self.signs(place, most) {
             signs.heard = now;
         }
     }
 
     /// An account was refused at an address where it lives. `is_sudden` if it logged in there lately.
-    pub(super) fn refuse(&mut self, place: IpNet, account: Account, is_sudden: bool, now: Duration) {
+    pub(super) fn refuse(&mut self, place: IpNet, account: Account, is_sudden: bool, most: usize, now: Duration) {
         let start = self.refusing.front.map_or(now, |front| front.since);
-        let Some(signs) = self.signs(place) else { return };
+        let Some(signs) = self.signs(place, most) else { return };
         signs.heard = now;
         if let Some(broken) = signs.broken.as_mut().filter(|broken| broken.account == account) {
             broken.last = now;
@@ -132,8 +130,8 @@ impl Weather {
     }
 
     /// An account logged in at this address.
-    pub(super) fn admit(&mut self, place: IpNet, account: Account, now: Duration) {
-        let Some(signs) = self.signs(place) else { return };
+    pub(super) fn admit(&mut self, place: IpNet, account: Account, most: usize, now: Duration) {
+        let Some(signs) = self.signs(place, most) else { return };
         signs.heard = now;
         signs.login = Some(now);
         signs.silent = None;
@@ -148,6 +146,7 @@ impl Weather {
         limits: &Limits,
         now: Duration,
         places: usize,
+        most: usize,
         silent: impl FnOnce() -> I,
     ) -> Passed {
         if now < self.looked + LOOK && self.looked > Duration::ZERO {
@@ -156,7 +155,7 @@ impl Weather {
         let passed = now.saturating_sub(self.looked).min(LOOK * 2);
         self.looked = now;
         for place in silent() {
-            if let Some(signs) = self.signs(place) {
+            if let Some(signs) = self.signs(place, most) {
                 signs.silent = Some(now);
             }
         }
@@ -183,8 +182,9 @@ impl Weather {
         }
     }
 
-    fn signs(&mut self, place: IpNet) -> Option<&mut Signs> {
-        if self.places.len() < self.most {
+    /// What an address tells. At most so many are heard: where there are more, a part of them tells the weather as well.
+    fn signs(&mut self, place: IpNet, most: usize) -> Option<&mut Signs> {
+        if self.places.len() < most {
             return Some(self.places.entry(place).or_default());
         }
         self.places.get_mut(&place)

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use sipban::config::{Config, Lengths, Limits};
+use sipban::config::{Lengths, Limits};
 use sipban::judge::weather::Front;
 use sipban::judge::{Evidence, Policy, Verdict, judge, overdue};
 use sipban::model::clock::{Now, UnixTime};

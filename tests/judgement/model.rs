@@ -118,7 +118,7 @@ impl Model {
     pub fn new(policy: &Policy, protected: &[IpNet]) -> Model {
         Model {
             limits: policy.limits.clone(),
-            lengths: policy.lengths.clone(),
+            lengths: policy.lengths,
             protected: protected.to_vec(),
             heard: vec![],
             logins: vec![],

@@ -36,7 +36,7 @@ fn with_limits_switched_off_memory_is_bounded_all_the_same() {
         }
     }
     assert!(court.evidence.len() < 1 << 12, "{}", court.evidence.len());
-    assert!(court.evidence.get(&net("203.0.113.7")).unwrap().items() < 10_000);
+    assert!(court.evidence.get(&net("203.0.113.7")).unwrap().items() < 20_000);
 }
 
 #[test]
