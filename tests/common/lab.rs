@@ -239,10 +239,10 @@ impl Lab {
         Pid::from_raw(self.daemon.as_ref().unwrap().id().try_into().unwrap())
     }
 
-    /// Memory that the daemon occupies, in bytes.
+    /// Memory that the daemon occupies, in bytes, without the program itself: how much of that is resident is not its doing.
     pub fn resident(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB"));
         resident.unwrap().parse::<usize>().unwrap() << 10
     }
 

@@ -277,7 +277,7 @@ fn a_thousand_attackers_at_once_are_all_blocked_in_little_memory() {
         lab.wait_for_log_times("BLOCK => ", 1000);
         assert_eq!(lab.logged("BLOCK => "), 1000);
         assert_eq!(lab.console("block").lines().count(), 1000);
-        assert!(lab.resident() < 12 << 20, "{} bytes resident", lab.resident());
+        assert!(lab.resident() < 6 << 20, "{} bytes resident", lab.resident());
     });
 }
 

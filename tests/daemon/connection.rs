@@ -107,7 +107,7 @@ fn whoever_sends_events_without_end_instead_of_an_answer_to_the_login_fills_no_m
         return;
     };
     lab.wait_for_log("AMI => lost (no manager interface: it sends events and does not answer the login), retry in 1 s");
-    assert!(lab.resident() < 10 << 20, "{} bytes resident", lab.resident());
+    assert!(lab.resident() < 3 << 20, "{} bytes resident", lab.resident());
     lab.wait_for_log("AMI => connected");
     lab.attack_and_block(ATTACKER);
     lab.wait_for_blocks(&[ATTACKER]);
