@@ -27,6 +27,7 @@ use crate::console::whois::Whois;
 use crate::failure::Failure;
 use crate::listener::{self, Pass, Server, TOO_MANY};
 use crate::model::clock::Clock;
+use crate::model::target::Holder;
 
 /// At most this many sessions of root are open at a time, and as many of all others together.
 pub const MAX_SESSIONS: usize = 16;
@@ -34,8 +35,8 @@ pub const MAX_SESSIONS: usize = 16;
 /// What sessions need from the rest of the program.
 #[derive(Clone)]
 pub struct Context {
-    /// Name of the chain, for `help`.
-    pub chain: String,
+    /// What holds the blocks, for `help`.
+    pub holder: Holder,
     /// How a session puts its requests to the owner.
     pub ask: Ask,
     /// The time, for deadlines.

@@ -27,6 +27,7 @@ use crate::config::FirewallConfig;
 use crate::failure::Failure;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
+use crate::model::target::Holder;
 
 /// A block found in force at set-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +144,9 @@ pub trait Firewall: Send {
     /// # Errors
     /// Says what could not be removed; the rest is gone.
     fn tear_down(&mut self) -> Result<(), Error>;
+
+    /// What holds the blocks.
+    fn holder(&self) -> Holder;
 
     /// One line for `status`: backend, variant, version.
     fn describe(&self) -> String;

@@ -18,6 +18,7 @@ use sipban::event::Event;
 use sipban::failure::Failure;
 use sipban::model::block::{BlockLine, Reason};
 use sipban::model::clock::{Clock, UnixTime};
+use sipban::model::target::Holder;
 
 const BANNER: &str = "\r\nSipban\r\nuse 'help' for more commands\r\nsipban>";
 
@@ -36,7 +37,7 @@ fn me() -> String {
 fn context(inbox: Sender<Event>, patience: Patience) -> Context {
     let local_time = |time: UnixTime| format!("2019-06-13 12:01:{:02}", time.0 % 60);
     Context {
-        chain: "sipban-udp".to_owned(),
+        holder: Holder::Chain("sipban-udp".parse().unwrap()),
         ask: sipban::event::asking(inbox),
         clock: Clock::start(),
         local_time,
@@ -77,13 +78,13 @@ fn some_block() -> BlockLine {
 
 /// An owner with an answer for everything.
 fn obliging(request: Request) -> Vec<Reply> {
-    let chain = "sipban-udp".to_owned();
+    let holder = Holder::Chain("sipban-udp".parse().unwrap());
     match request {
         Request::Blocks => vec![Reply::Blocks(vec![some_block()])],
         Request::Block(net, _) => vec![Reply::Blocked(net)],
         Request::Unblock(net) => vec![Reply::NotBlocked { net, by: None }],
-        Request::Flush => vec![Reply::Flushed { chain }],
-        Request::Restore => vec![Reply::Restored { chain, blocks: vec![some_block()], problems: vec![] }],
+        Request::Flush => vec![Reply::Flushed { holder }],
+        Request::Restore => vec![Reply::Restored { holder, blocks: vec![some_block()], problems: vec![] }],
         Request::Ping => vec![Reply::PingSent, Reply::Pong(0.7)],
         Request::Uptime => vec![Reply::Uptime(93_784)],
         Request::WhiteList => vec![Reply::WhiteList { entries: vec!["127.0.0.1".to_owned()], own: vec![] }],

@@ -10,6 +10,7 @@ use clap_complete::{Generator, Shell, generate};
 use sipban::cli::Cli;
 use sipban::config::KEYS;
 use sipban::console::{command, text};
+use sipban::model::target::Holder;
 
 const SIPBAN_8: &str = include_str!("../packaging/sipban.8");
 const SIPBAN_CONF_5: &str = include_str!("../packaging/sipban.conf.5");
@@ -79,7 +80,7 @@ fn options_in_the_manual() -> Table {
 
 /// Commands of the console as its help has them: `block`, `wl add`.
 fn console_commands() -> BTreeSet<String> {
-    let help = text::help("sipban-udp");
+    let help = text::help(&Holder::Chain("sipban-udp".parse().unwrap()));
     let written = help.lines.iter().filter_map(|line| line.split_once("=>")).map(|(written, _)| written);
     let commands = written.flat_map(|written| {
         let words = written.split_whitespace().take_while(|word| !word.starts_with(['{', '[', '-']));

@@ -12,6 +12,7 @@ use sipban::console::whois::{MAX_ANSWER, Whois};
 use sipban::console::{self, Console, Context, Patience};
 use sipban::event::Event;
 use sipban::model::clock::{Clock, UnixTime};
+use sipban::model::target::Holder;
 
 const ROOT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const REGIONAL: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -55,7 +56,7 @@ fn console(whois: Whois, inbox: Sender<Event>) -> Console {
     let control = Control { address: ROOT.into(), port: 0, users: vec![user], password: None };
     let (clock, local_time) = (Clock::start(), |_: UnixTime| String::new());
     let context = Context {
-        chain: "sipban-udp".to_owned(),
+        holder: Holder::Chain("sipban-udp".parse().unwrap()),
         ask: sipban::event::asking(inbox),
         clock,
         local_time,

@@ -121,7 +121,7 @@ fn no_thread(why: io::Error) -> Failure {
 
 fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result<Console, Failure> {
     let context = console::Context {
-        chain: config.firewall.chain.to_string(),
+        holder: choice::holder(&config.firewall),
         ask: event::asking(inbox.clone()),
         clock: clock.clone(),
         local_time: logging::local_time,

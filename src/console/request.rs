@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::model::block::{BlockLine, Reason};
 use crate::model::clock::UnixTime;
+use crate::model::target::Holder;
 
 /// Puts a request to the owner, waiting at most this long for room in its inbox. The answer goes to the sender.
 pub type Ask = Arc<dyn Fn(Request, Sender<Reply>, Duration) -> Result<(), NotAsked> + Send + Sync>;
@@ -90,15 +91,15 @@ pub enum Reply {
         /// A wider block in force.
         by: Option<IpNet>,
     },
-    /// Dumped and removed all blocks of this chain.
+    /// Dumped and removed all blocks.
     Flushed {
-        /// Name of the chain.
-        chain: String,
+        /// What they were in.
+        holder: Holder,
     },
     /// The dump is in force again, but for the listed failures.
     Restored {
-        /// Name of the chain.
-        chain: String,
+        /// What they are in.
+        holder: Holder,
         /// The blocks now in force again.
         blocks: Vec<BlockLine>,
         /// Lines or blocks that could not be restored, and why; empty means the dump file is gone.

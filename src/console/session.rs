@@ -112,7 +112,7 @@ impl<'a> Session<'a> {
     fn obey(&mut self, line: &str) -> io::Result<bool> {
         match command::parse(line) {
             Ok(Command::Nothing) => self.answer(&Page { ok: true, lines: vec![] })?,
-            Ok(Command::Help) => self.answer(&text::help(&self.context.chain))?,
+            Ok(Command::Help) => self.answer(&text::help(&self.context.holder))?,
             Ok(Command::Machine) => {
                 self.machine = true;
                 self.say("\nctl\n")?;

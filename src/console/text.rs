@@ -12,6 +12,7 @@ use crate::logging::{is_command, printable};
 use crate::model::block::BlockLine;
 use crate::model::clock::UnixTime;
 use crate::model::net::Plain;
+use crate::model::target::Holder;
 
 /// Local time as `2019-06-13 12:01:55`, without brackets.
 pub type LocalTime = fn(UnixTime) -> String;
@@ -42,8 +43,8 @@ impl Page {
 }
 
 /// The commands. The first nine are those that users of the Perl program know, unchanged.
-pub fn help(chain: &str) -> Page {
-    let flush = format!("flush                => Dump the blocked IP's and clear rules on chain {chain}");
+pub fn help(holder: &Holder) -> Page {
+    let flush = format!("flush                => Dump the blocked IP's and clear rules on {holder}");
     let lines = [
         "Commands:",
         "",
@@ -91,9 +92,9 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
         Reply::NotBlocked { net, by: Some(by) } => {
             Page::failed(format!("{} is not previously blocked, but {} is", Plain(*net), Plain(*by)))
         }
-        Reply::Flushed { chain } => Page::done(format!("iptables rules from chain {chain} removed")),
-        Reply::Restored { chain, blocks, problems } => {
-            let mut lines = vec![format!("Restore rules {chain}")];
+        Reply::Flushed { holder } => Page::done(format!("{} rules from {holder} removed", holder.program())),
+        Reply::Restored { holder, blocks, problems } => {
+            let mut lines = vec![format!("Restore rules {}", holder.name())];
             lines.extend(blocks.iter().map(|block| block_line(block, local_time)));
             lines.extend(problems.iter().map(|problem| format!("not restored: {problem}")));
             lines.push("End restore rules".to_owned());

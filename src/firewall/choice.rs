@@ -9,6 +9,7 @@ use super::run::Program;
 use super::succession::Succession;
 use super::{Error, Firewall, Traffic};
 use crate::config::{Backend, FirewallConfig};
+use crate::model::target::Holder;
 
 /// A backend, and why it was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,14 @@ pub fn choose(config: &FirewallConfig) -> Choice {
             suits(Backend::Iptables, format!("{neighbour} is here, but nftables is not installed"))
         }
         (Ok(_), None) => suits(Backend::Iptables, "no other firewall is in the way".to_owned()),
+    }
+}
+
+/// What holds the blocks of the backend that is chosen.
+pub fn holder(config: &FirewallConfig) -> Holder {
+    match choose(config).backend {
+        Backend::Nft => Holder::Table(config.nft_table.clone()),
+        _ => Holder::Chain(config.chain.clone()),
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified};
-use crate::config::FirewallConfig;
+use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified, choice};
+use crate::config::{Config, FirewallConfig};
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
+use crate::model::target::Holder;
 
 /// A firewall in memory, which takes everything but what it was told to refuse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,6 +90,11 @@ impl Firewall for DryRun {
     fn tear_down(&mut self) -> Result<(), Error> {
         self.in_force.clear();
         Ok(())
+    }
+
+    /// What the default configuration has.
+    fn holder(&self) -> Holder {
+        choice::holder(&Config::default().firewall)
     }
 
     fn describe(&self) -> String {

@@ -21,7 +21,7 @@ use super::{Error, Firewall, FoundBlock, Traffic, Verified, succession};
 use crate::config::FirewallConfig;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
-use crate::model::target::ChainName;
+use crate::model::target::{ChainName, Holder};
 
 /// If our jumps are undone more than 8 times within ten minutes, another program insists on it.
 const MAX_UNDONE: usize = 8;
@@ -230,6 +230,11 @@ impl Filter {
             Family::V4 => None,
             Family::V6 => self.v6.as_ref().err().cloned(),
         }
+    }
+
+    /// What holds the blocks.
+    pub(super) fn holder(&self) -> Holder {
+        Holder::Chain(self.config.chain.clone())
     }
 
     /// Program and chain, for [`Firewall::describe`]; what the backend adds stands between.

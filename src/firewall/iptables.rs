@@ -14,6 +14,7 @@ use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Veri
 use crate::config::FirewallConfig;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
+use crate::model::target::Holder;
 
 /// The backend `iptables`.
 #[derive(Debug)]
@@ -94,6 +95,10 @@ impl Firewall for Iptables {
 
     fn tear_down(&mut self) -> Result<(), Error> {
         self.0.tear_down()
+    }
+
+    fn holder(&self) -> Holder {
+        self.0.holder()
     }
 
     fn describe(&self) -> String {

@@ -34,6 +34,7 @@ use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Veri
 use crate::config::{FirewallConfig, ShieldMode};
 use crate::model::book::Book;
 use crate::model::clock::{Clock, UnixTime};
+use crate::model::target::Holder;
 
 /// At most this many elements go into one transaction. A container may allow fewer, and says so ("Message too long"):
 /// then there are more transactions.
@@ -635,6 +636,10 @@ impl Firewall for Nft {
             Err(NoAnswer::NotThere) => Ok(()),
             _ => Ok(self.commit(&format!("delete table inet {}\n", self.plan.table)).map(drop)?),
         }
+    }
+
+    fn holder(&self) -> Holder {
+        Holder::Table(self.plan.table.clone())
     }
 
     fn describe(&self) -> String {

@@ -11,6 +11,7 @@ use crate::config::{Backend, FirewallConfig};
 use crate::model::block::{Block, Proof, Reason};
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
+use crate::model::target::Holder;
 
 /// A block of unknown end, until the owner says more of it: seconds.
 const UNTIL_TOLD: u64 = 86_400;
@@ -143,6 +144,10 @@ impl Firewall for Succession {
         let mut outcomes = vec![self.new.tear_down()];
         outcomes.extend(self.remove_left().into_iter().map(Err));
         super::filter::all_done(outcomes.into_iter())
+    }
+
+    fn holder(&self) -> Holder {
+        self.new.holder()
     }
 
     fn describe(&self) -> String {

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 /// What becomes of a packet from a blocked address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -132,6 +134,56 @@ impl FromStr for ChainName {
 impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What of the kernel's packet filter holds the blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A chain of iptables.
+    Chain(ChainName),
+    /// A table of nftables, of the family inet.
+    Table(String),
+}
+
+impl Holder {
+    /// The program that shows it.
+    pub fn program(&self) -> &'static str {
+        match self {
+            Holder::Chain(_) => "iptables",
+            Holder::Table(_) => "nft",
+        }
+    }
+
+    /// What begins a line of the log about it.
+    pub fn heading(&self) -> &'static str {
+        match self {
+            Holder::Chain(_) => "CHAIN",
+            Holder::Table(_) => "TABLE",
+        }
+    }
+
+    /// Its name, as the program wants it.
+    pub fn name(&self) -> String {
+        match self {
+            Holder::Chain(name) => name.to_string(),
+            Holder::Table(name) => format!("inet {name}"),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::Chain(name) => write!(f, "chain {name}"),
+            Holder::Table(name) => write!(f, "table inet {name}"),
+        }
+    }
+}
+
+impl Serialize for Holder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

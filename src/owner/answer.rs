@@ -100,9 +100,9 @@ impl Owner {
         self.give_up(&waiting, now);
         let mut plan = Plan::default();
         self.book.by_end().for_each(|(net, _)| plan.free(net, "Flush"));
-        let chain = self.config.firewall.chain.to_string();
+        let holder = self.firewall.holder();
         match self.carry_out(plan, now).len() {
-            0 => Reply::Flushed { chain },
+            0 => Reply::Flushed { holder },
             left => Reply::Failed(format!("{left} blocks are still in force: the kernel refused, see the log")),
         }
     }
@@ -143,7 +143,7 @@ impl Owner {
         }
         info!("RESTORE RULES => {} blocks from {}", blocks.len(), self.config.dump.display());
         problems.iter().for_each(|problem| warn!("RESTORE RULES => {problem}"));
-        Reply::Restored { chain: self.config.firewall.chain.to_string(), blocks, problems }
+        Reply::Restored { holder: self.firewall.holder(), blocks, problems }
     }
 
     fn ping(&mut self, reply: &Sender<Reply>) -> Reply {

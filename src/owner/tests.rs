@@ -28,6 +28,7 @@ use crate::logging::{self, Target};
 use crate::model::block::Reason;
 use crate::model::clock::{Recorded, UnixTime};
 use crate::model::security::{Endpoint, Kind, Service, Transport};
+use crate::model::target::Holder;
 use crate::state::journal::Record;
 
 const DAY: u64 = 86_400;
@@ -138,6 +139,9 @@ impl Firewall for Kernel {
     }
     fn tear_down(&mut self) -> Result<(), Error> {
         self.0.lock().unwrap().tear_down()
+    }
+    fn holder(&self) -> Holder {
+        self.0.lock().unwrap().holder()
     }
     fn describe(&self) -> String {
         "a test's".into()

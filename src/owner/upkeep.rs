@@ -204,12 +204,13 @@ impl Owner {
         daemon::notify_stopping();
         let repeated = self.repeats.finish().into_iter().chain(self.spared.finish());
         tell_rest(repeated, self.lines.finish(), self.news.finish());
+        let holder = self.firewall.holder();
         match self.config.on_stop {
             // A dry run, or a recorded stream: there is nothing to leave or to remove.
             _ if self.journal.is_none() => {}
-            OnStop::Keep => info!("CHAIN => {} left in force", self.config.firewall.chain),
+            OnStop::Keep => info!("{} => {} left in force", holder.heading(), holder.name()),
             OnStop::Clear => match self.firewall.tear_down() {
-                Ok(()) => info!("CHAIN => {} removed", self.config.firewall.chain),
+                Ok(()) => info!("{} => {} removed", holder.heading(), holder.name()),
                 Err(why) => error!("ERROR => {why}"),
             },
         }

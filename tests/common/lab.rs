@@ -358,8 +358,7 @@ impl Lab {
 
     /// Whom the kernel blocks.
     pub fn blocked(&self) -> BTreeSet<IpNet> {
-        let backend = self.settings.get("iptables").and_then(|keys| keys.get("backend")).map(|backend| &backend[..]);
-        match backend {
+        match self.backend() {
             Some("nft") => return ["b4", "b6", "a6", "n4", "n6"].iter().flat_map(|set| self.elements(set)).collect(),
             Some("ipset") => {
                 let saved = self.netns.enter(|| call("ipset", &["save"])).unwrap();
@@ -372,6 +371,28 @@ impl Lab {
         }
         let source = |rule: &String| rule.strip_prefix("-A sipban-udp -s ")?.split(' ').next()?.parse().ok();
         self.rules().iter().filter_map(source).collect()
+    }
+
+    /// What the log calls that which holds the blocks.
+    pub fn holder(&self) -> &'static str {
+        if self.backend() == Some("nft") { "TABLE => inet sipban" } else { "CHAIN => sipban-udp" }
+    }
+
+    /// What the console calls that which holds the blocks.
+    pub fn holder_name(&self) -> &'static str {
+        if self.backend() == Some("nft") { "inet sipban" } else { "sipban-udp" }
+    }
+
+    /// What the console answers to `flush`.
+    pub fn flushed(&self) -> &'static str {
+        match self.backend() {
+            Some("nft") => "nft rules from table inet sipban removed",
+            _ => "iptables rules from chain sipban-udp removed",
+        }
+    }
+
+    fn backend(&self) -> Option<&str> {
+        self.settings.get("iptables")?.get("backend").map(String::as_str)
     }
 
     /// The blocks in a set of our table.

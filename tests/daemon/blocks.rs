@@ -120,13 +120,14 @@ fn flushed_blocks_are_restored_with_their_ends_and_reasons() {
         lab.console("block 192.0.2.7 1");
         lab.wait_for_log("UNBLOCK => 192.0.2.7");
         let before = lab.console("block");
-        assert_eq!(lab.console("flush"), "iptables rules from chain sipban-udp removed");
+        assert_eq!(lab.console("flush"), lab.flushed());
         lab.wait_for_blocks(&[]);
         assert_eq!(lab.console("block"), "");
         // A block that has ended since is not restored.
         let dump = lab.text("dump");
         fs::write(lab.path("dump"), dump + "192.0.2.9,1560427315\n").unwrap();
-        assert_eq!(lab.console("restore"), format!("Restore rules sipban-udp\n{before}\nEnd restore rules"));
+        let restored = format!("Restore rules {}\n{before}\nEnd restore rules", lab.holder_name());
+        assert_eq!(lab.console("restore"), restored);
         lab.wait_for_blocks(&[ATTACKER, "2001:db8:7::/64"]);
         assert_eq!(lab.console("block"), before);
         assert_eq!(lab.console("restore"), "no dump file to restore rules");

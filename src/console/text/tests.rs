@@ -91,10 +91,10 @@ fn blocks_are_listed_with_the_time_of_their_end_and_the_reason() {
     ];
     assert_page(Reply::Blocks(blocks.clone()), true, &lines);
     assert_page(Reply::Blocks(vec![]), true, &[]);
-    let whole = Reply::Restored { chain: "sipban-udp".to_owned(), blocks: blocks[..1].to_vec(), problems: vec![] };
+    let whole = Reply::Restored { holder: chain(), blocks: blocks[..1].to_vec(), problems: vec![] };
     assert_page(whole, true, &["Restore rules sipban-udp", lines[0], "End restore rules"]);
     let problems = vec!["line 3: no comma".to_owned()];
-    let partly = Reply::Restored { chain: "sipban-udp".to_owned(), blocks: vec![], problems };
+    let partly = Reply::Restored { holder: chain(), blocks: vec![], problems };
     assert_page(partly, false, &["Restore rules sipban-udp", "not restored: line 3: no comma", "End restore rules"]);
 }
 
@@ -115,7 +115,7 @@ fn orders_are_answered_in_the_words_of_the_perl_program() {
     assert_page(Reply::NotBlocked { net: one, by: None }, false, &[not]);
     let wider = Reply::NotBlocked { net: one, by: Some(wide) };
     assert_page(wider, false, &["192.0.2.7 is not previously blocked, but 192.0.2.0/24 is"]);
-    let flushed = Reply::Flushed { chain: "sipban-udp".to_owned() };
+    let flushed = Reply::Flushed { holder: chain() };
     assert_page(flushed, true, &["iptables rules from chain sipban-udp removed"]);
     assert_page(Reply::NoDump, false, &["no dump file to restore rules"]);
     let saved = Reply::Saved { file: "/etc/sipban.dump".to_owned(), blocks: 1 };
@@ -239,7 +239,7 @@ fn no_line_of_a_sheet_is_wider_than_80_nor_loses_a_word() {
 
 #[test]
 fn help_fits_a_terminal_and_names_the_chain() {
-    let page = help("sipban-udp");
+    let page = help(&chain());
     assert!(
         page.lines
             .contains(&"flush                => Dump the blocked IP's and clear rules on chain sipban-udp".to_owned())
@@ -267,4 +267,16 @@ fn json_lists_stand_for_themselves_and_the_rest_under_a_name() {
     assert!(why.starts_with('{') && why.contains(r#""address":"2001:db8::7""#) && !why.contains('\u{1b}'), "{why}");
     let status = json(&Reply::Status(some_status()), local_time).lines.remove(0);
     assert!(status.contains(r#""version":"2.0.0""#), "{status}");
+}
+
+fn chain() -> Holder {
+    Holder::Chain("sipban-udp".parse().unwrap())
+}
+
+#[test]
+fn a_table_is_told_as_one() {
+    let holder = Holder::Table("sipban".to_owned());
+    let flushed = Reply::Flushed { holder: holder.clone() };
+    assert_page(flushed, true, &["nft rules from table inet sipban removed"]);
+    assert!(help(&holder).lines.iter().any(|line| line.ends_with("clear rules on table inet sipban")));
 }
