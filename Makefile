@@ -4,6 +4,7 @@
 #   sudo make install  install what was built     make test    pass every test
 #   sudo make uninstall                           make check   formatting, lints, documentation, packages, scripts
 #   make test-asterisk the same, with real Asterisk servers under attack
+#   make test-metrics  what a real Prometheus makes of the metrics
 #   make test-install  the same on test machines, with init scripts and with systemd
 #   make field         see whom it blocks among a million events of users and attackers, and whom others would
 #   make bench         measure                    make clean   remove what was built
@@ -39,7 +40,7 @@ static_binary = $(or $(CARGO_TARGET_DIR),target)/$(static_target)/release/sipban
 places = $(foreach name,DESTDIR prefix exec_prefix sbindir datarootdir mandir docdir sysconfdir localstatedir initdir binary,\
 	'$(name)=$($(name))')
 
-.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install demo field bench fuzz pictures clean
+.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install test-metrics demo field bench fuzz pictures clean
 
 all: build
 
@@ -73,7 +74,7 @@ dist: static
 	mkdir -p '$(dist)/$(archive)/packaging'
 	cp '$(static_binary)' packaging/install.sh README.md CHANGELOG.md LICENSE '$(dist)/$(archive)'
 	cp -R conf '$(dist)/$(archive)'
-	cp -R packaging/completions packaging/hooks packaging/sipban* packaging/ssh-peer packaging/next-steps '$(dist)/$(archive)/packaging'
+	cp -R packaging/completions packaging/hooks packaging/metrics packaging/sipban* packaging/ssh-peer packaging/next-steps '$(dist)/$(archive)/packaging'
 	tar -C '$(dist)' --owner=0 --group=0 -czf '$(dist)/$(archive).tar.gz' '$(archive)'
 	@echo '$(dist)/$(archive).tar.gz'
 
@@ -105,6 +106,12 @@ test: cargo
 test-asterisk: cargo
 	$(CARGO) build --release --locked
 	tests/asterisk/run.py
+
+# Debian's package of Prometheus starts one on this machine: disable it where none is wanted.
+test-metrics: cargo
+	tests/needs.sh test-metrics
+	promtool check rules packaging/metrics/alerts.yml
+	$(CARGO) test --locked --test daemon -- --ignored prometheus
 
 # Whole machines, booted by init scripts and by systemd, in namespaces of their own. As root.
 test-install: dist

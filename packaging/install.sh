@@ -64,6 +64,9 @@ manifest() {
     for hook in abuseipdb mail webhook; do
         echo "packaging/hooks/$hook|$docdir/hooks/$hook|0755"
     done
+    for file in alerts.yml dashboard.json; do
+        echo "packaging/metrics/$file|$docdir/metrics/$file|0644"
+    done
     ! has "$initdir" || echo "packaging/sipban.init|$initdir/sipban|0755"
     ! has /usr/lib/systemd/system /lib/systemd/system || echo "packaging/sipban.service.in|$unitdir/sipban.service|0644"
     ! has "$sysconfdir/logrotate.d" || echo "packaging/sipban.logrotate|$sysconfdir/logrotate.d/sipban|0644"
@@ -143,7 +146,7 @@ uninstall() {
         is_perls_script "$place" || rm -f "$DESTDIR$place"
     done
     [ -n "$DESTDIR" ] || ! runs_systemd || systemctl daemon-reload
-    rmdir "$DESTDIR$docdir/hooks" "$DESTDIR$docdir" 2>/dev/null || true
+    rmdir "$DESTDIR$docdir/hooks" "$DESTDIR$docdir/metrics" "$DESTDIR$docdir" 2>/dev/null || true
     for path in "$sysconfdir/sipban.conf" "$sysconfdir/sipban.wl" "$sysconfdir/sipban.dump" \
         "$localstatedir/lib/sipban" "$localstatedir/log/sipban.log"; do
         [ ! -e "$DESTDIR$path" ] || echo "kept $DESTDIR$path"

@@ -33,7 +33,7 @@ use value::*;
 
 settings! {
     /// The whole configuration, every key with its default filled in.
-    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig] {
+    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig, metrics: MetricsConfig] {
         white_list: PathBuf = "iptables.white_list", "/etc/sipban.wl", path, "file of what is never blocked";
         dump: PathBuf = "iptables.dump", "/etc/sipban.dump", path, "file of flush, save and restore", or("ipset.dump");
         journal: PathBuf = "state.file", "/var/lib/sipban/bans", path, "the journal of blocks", restart;
@@ -146,8 +146,19 @@ settings! {
     /// `[hook]`: a program that is run when something happened.
     pub struct HookConfig {
         /// `None`: there is no hook.
-        program: Option<PathBuf> = "hook.program", "", program, "path of the program", restart;
+        program: Option<PathBuf> = "hook.program", "", whole_path, "path of the program", restart;
         every: u64 = "hook.every", "60", period, "seconds from one run to the next, at least", restart;
+    }
+}
+
+settings! {
+    /// `[metrics]`: numbers for Prometheus.
+    pub struct MetricsConfig {
+        address: IpAddr = "metrics.address", "127.0.0.1", loopback, "address to listen on, one of loopback", restart;
+        /// 0: there is no endpoint.
+        port: u16 = "metrics.port", "0", port_or_none, "TCP port", restart;
+        /// `None`: there is no file.
+        file: Option<PathBuf> = "metrics.file", "", whole_path, "file of the textfile collector", restart;
     }
 }
 

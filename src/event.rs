@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{SendTimeoutError, Sender};
+use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 
 use crate::console::request::{Ask, NotAsked, Reply, Request};
+use crate::metrics::{Measure, Measures};
 use crate::model::security::SecurityEvent;
 
 /// Everything that can wake the owner.
@@ -27,6 +28,8 @@ pub enum Event {
     Pong(Duration),
     /// A console session asks; the answer goes to the sender, which never blocks the owner.
     Request(Request, Sender<Reply>),
+    /// The metrics are asked for.
+    Measure(Sender<Measures>),
     /// The addresses behind the host names of the white list, as resolved just now.
     Resolved(Vec<(String, Vec<IpAddr>)>),
     /// A second has passed (several at once are one).
@@ -59,6 +62,16 @@ pub enum AmiState {
         /// Time until the next try.
         retry: Duration,
     },
+}
+
+/// How the metrics are asked for, in at most two seconds.
+pub fn measuring(inbox: Sender<Event>) -> Measure {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    Arc::new(move || {
+        let (reply, measures) = bounded(1);
+        inbox.send_timeout(Event::Measure(reply), PATIENCE).ok()?;
+        measures.recv_timeout(PATIENCE).ok()
+    })
 }
 
 /// How a console session puts its requests into this inbox.

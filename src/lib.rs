@@ -27,6 +27,7 @@
 //!  hook        thread: the administrator's program, which is told what happened
 //!  system      daemon and service manager, signals (thread), ticker (thread)
 //!  event       what wakes the owner
+//!  metrics     threads: numbers for Prometheus, at an endpoint and in a file
 //!  console     threads: sessions; who is let in, commands, texts of the answers, whois
 //!  listener    threads: takes connections, tells root, other users and strangers apart; the kernel's tables of sockets
 //!  state       what survives: journal (with the thread that syncs it), dump
@@ -64,6 +65,7 @@ pub mod hook;
 pub mod judge;
 pub mod listener;
 pub mod logging;
+pub mod metrics;
 pub mod model;
 pub mod owner;
 pub mod protection;

@@ -164,6 +164,10 @@ impl Owner {
                     self.carry_out(std::mem::take(&mut plan), now);
                     self.answer(request, &reply, now);
                 }
+                Event::Measure(reply) => {
+                    // Who asked may have given up.
+                    let _ = reply.try_send(self.measures());
+                }
                 Event::Reload => {
                     self.carry_out(std::mem::take(&mut plan), now);
                     self.reload(now, &mut plan);

@@ -16,6 +16,8 @@ mod connection;
 mod dialogue;
 #[path = "daemon/hook.rs"]
 mod hook;
+#[path = "daemon/metrics.rs"]
+mod metrics;
 #[path = "daemon/running.rs"]
 mod running;
 #[path = "daemon/starting.rs"]

@@ -60,6 +60,13 @@ needed() {
             echo "svmap sipvicious"
             echo "unshare util-linux"
             ;;
+        test-metrics)
+            echo "ip iproute2"
+            echo "ip6tables iptables"
+            echo "iptables iptables"
+            echo "prometheus prometheus"
+            echo "promtool prometheus"
+            ;;
         test-install)
             echo "debootstrap debootstrap"
             echo "ip iproute2"
@@ -67,7 +74,7 @@ needed() {
             echo "python3 python3"
             ;;
         *)
-            echo "Usage: needs.sh {check|demo|field|pictures|test|test-asterisk|test-install}" >&2
+            echo "Usage: needs.sh {check|demo|field|pictures|test|test-asterisk|test-install|test-metrics}" >&2
             exit 64
             ;;
     esac

@@ -17,6 +17,7 @@ use crate::firewall::choice;
 use crate::firewall::dry_run::DryRun;
 use crate::hook;
 use crate::logging::{self, LogHandle, Target};
+use crate::metrics;
 use crate::model::clock::Clock;
 use crate::owner::Owner;
 use crate::owner::startup::{MakeFirewall, Parts};
@@ -99,6 +100,9 @@ fn assemble(
     let resolver = resolver::start(sender.clone()).map_err(no_thread)?;
     // A dry run is beside the daemon that has told already.
     let hook = if dry_run { None } else { hook::start(&config.hook, clock.clone()).map_err(no_thread)? };
+    if !dry_run {
+        metrics::start(&config.metrics, &clock, event::measuring(sender.clone()))?;
+    }
     let ami = config.ami.clone();
     let mut owner = Owner::new(Parts {
         firewall: make,

@@ -86,6 +86,11 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     number(1..=65535)(text)
 }
 
+/// 0 means none.
+pub(super) fn port_or_none(text: &str) -> Result<u16, String> {
+    number(0..=u16::MAX.into())(text)
+}
+
 /// How often something is done.
 pub(super) fn period(text: &str) -> Result<u64, String> {
     number(1..=86400)(text)
@@ -116,6 +121,11 @@ pub(super) fn host(text: &str) -> Result<String, String> {
 
 pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| expected("an address such as 127.0.0.1 or ::1", text))
+}
+
+pub(super) fn loopback(text: &str) -> Result<IpAddr, String> {
+    let address = address(text)?;
+    if address.to_canonical().is_loopback() { Ok(address) } else { Err(expected("an address of loopback", text)) }
 }
 
 /// User of the manager interface. Does not quote what was found: it may be the secret.
@@ -150,11 +160,11 @@ pub(super) fn folder(text: &str) -> Result<Option<PathBuf>, String> {
     if text.is_empty() { Ok(None) } else { path(text).map(Some) }
 }
 
-/// A program by its whole path; empty means none.
-pub(super) fn program(text: &str) -> Result<Option<PathBuf>, String> {
+/// A whole path; empty means none.
+pub(super) fn whole_path(text: &str) -> Result<Option<PathBuf>, String> {
     match folder(text)? {
         Some(path) if !path.is_absolute() => Err(expected("a path that begins with /", text)),
-        program => Ok(program),
+        path => Ok(path),
     }
 }
 

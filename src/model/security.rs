@@ -81,6 +81,29 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// What Asterisk calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::FailedAcl(_) => "FailedACL",
+            Kind::InvalidAccountId => "InvalidAccountID",
+            Kind::SessionLimit => "SessionLimit",
+            Kind::MemoryLimit => "MemoryLimit",
+            Kind::LoadAverageLimit => "LoadAverageLimit",
+            Kind::RequestNotSupported => "RequestNotSupported",
+            Kind::RequestNotAllowed => "RequestNotAllowed",
+            Kind::AuthMethodNotAllowed => "AuthMethodNotAllowed",
+            Kind::RequestBadFormat => "RequestBadFormat",
+            Kind::SuccessfulAuth { .. } => "SuccessfulAuth",
+            Kind::UnexpectedAddress => "UnexpectedAddress",
+            Kind::ChallengeResponseFailed => "ChallengeResponseFailed",
+            Kind::InvalidPassword => "InvalidPassword",
+            Kind::ChallengeSent => "ChallengeSent",
+            Kind::InvalidTransport => "InvalidTransport",
+            Kind::Tampered => "Tampered",
+            Kind::Other => "Other",
+        }
+    }
+
     /// Whether somebody was refused.
     pub fn is_failure(self) -> bool {
         !matches!(

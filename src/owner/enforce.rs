@@ -44,7 +44,7 @@ impl Owner {
         if plan.is_empty() && records.is_empty() {
             return Vec::new();
         }
-        let refusals = if plan.is_empty() { Vec::new() } else { self.apply(&plan.change(), now) };
+        let refusals = if plan.is_empty() { Vec::new() } else { self.enforce(&plan.change(), now) };
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
 
         let (mut blocked, mut freed) = (Vec::new(), Vec::new());
@@ -79,6 +79,13 @@ impl Owner {
         }
         self.tell_refused(&refusals, now);
         refused.into_iter().collect()
+    }
+
+    fn enforce(&mut self, change: &Change, now: Now) -> Vec<Refused> {
+        let refused = self.apply(change, now);
+        let took = self.clock.now().monotonic.saturating_sub(now.monotonic);
+        self.stats.enforced(change.add.len() + change.remove.len(), took);
+        refused
     }
 
     /// Notes that the kernel freed an address or network; true if it was blocked.

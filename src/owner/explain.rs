@@ -1,5 +1,6 @@
 //! What the owner knows of an address, of an account, and of the PBX itself.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::console::request::{EvidenceCount, Neighbours, Pressure, Tenant, Weath
 use crate::hook::Fact;
 use crate::judge::{Dossier, Standing};
 use crate::logging::escape;
+use crate::metrics::{Blocks, Measures};
 use crate::model::block::BlockLine;
 use crate::model::clock::Now;
 
@@ -76,6 +78,25 @@ impl Owner {
             },
             failed: known.failed,
             account,
+        }
+    }
+
+    /// All numbers that there are.
+    pub(super) fn measures(&self) -> Measures {
+        let mut blocks = BTreeMap::<Blocks, u64>::new();
+        for (net, block) in self.book.by_end() {
+            let is_ipv6 = net.addr().is_ipv6();
+            *blocks.entry(Blocks { reason: block.reason, is_ipv6 }).or_default() += 1;
+        }
+        Measures {
+            blocks,
+            capacity: self.firewall.capacity() as u64,
+            refused: (self.pending.blocks().count() + self.pending.frees().count()) as u64,
+            homes: self.evidence.homes().0 as u64,
+            sources: self.evidence.len() as u64,
+            refusing: self.evidence.refusing().is_some(),
+            silent: self.evidence.silent().is_some(),
+            ..self.stats.measures()
         }
     }
 

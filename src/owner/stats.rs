@@ -1,13 +1,15 @@
 //! What `status` and `top` tell: counts since the daemon's start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::console::request::{AmiStatus, Top};
 use crate::event::AmiState;
 use crate::logging::escape;
+use crate::metrics::{Histogram, Measures};
 use crate::model::block::Reason;
 use crate::model::clock::UnixTime;
 use crate::model::security::{Kind, SecurityEvent};
@@ -39,6 +41,12 @@ pub struct Stats {
     ami_tried: bool,
     /// When the rules were last found or made as they should be.
     intact: UnixTime,
+    repairs: u64,
+    /// Seconds for which rules may have been wrong.
+    unprotected: u64,
+    by_kind: BTreeMap<&'static str, u64>,
+    enforcing: Histogram<10>,
+    batches: Histogram<6>,
     by_net: HashMap<IpNet, u64>,
     by_reason: HashMap<Reason, u64>,
     by_account: HashMap<Box<[u8]>, u64>,
@@ -57,6 +65,11 @@ impl Stats {
             last_repair: None,
             ami_tried: false,
             intact: now,
+            repairs: 0,
+            unprotected: 0,
+            by_kind: BTreeMap::new(),
+            enforcing: Histogram::default(),
+            batches: Histogram::default(),
             by_net: HashMap::new(),
             by_reason: HashMap::new(),
             by_account: HashMap::new(),
@@ -66,6 +79,7 @@ impl Stats {
     /// A security event came.
     pub fn heard(&mut self, event: &SecurityEvent, now: UnixTime) {
         self.events += 1;
+        *self.by_kind.entry(event.kind.name()).or_default() += 1;
         self.tampered += u64::from(event.kind == Kind::Tampered);
         self.last_event = Some(now);
         if event.kind.is_failure() && !event.account.is_empty() && !event.is_unidentified() {
@@ -78,6 +92,28 @@ impl Stats {
         self.blocks += 1;
         *self.by_reason.entry(reason).or_default() += 1;
         count(&mut self.by_net, net);
+    }
+
+    /// The kernel was given a batch of changes, and this long after it was judged it had taken it.
+    pub fn enforced(&mut self, changes: usize, took: Duration) {
+        self.batches.observe(changes as f64);
+        self.enforcing.took(took);
+    }
+
+    /// What is counted here.
+    pub fn measures(&self) -> Measures {
+        Measures {
+            events: self.by_kind.clone(),
+            last_event: self.last_event,
+            unread: self.unread,
+            ami_up: self.ami.up,
+            blocked: self.by_reason.iter().map(|(reason, count)| (*reason, *count)).collect(),
+            repairs: self.repairs,
+            unprotected: self.unprotected,
+            enforcing: self.enforcing.clone(),
+            batches: self.batches.clone(),
+            ..Measures::default()
+        }
     }
 
     /// How often this address or network was blocked.
@@ -131,6 +167,8 @@ impl Stats {
     pub fn repaired(&mut self, now: UnixTime, what: &str) -> u64 {
         let gap = now.since(self.intact);
         self.intact = now;
+        self.repairs += 1;
+        self.unprotected += gap;
         self.last_repair = Some((now, what.to_owned()));
         gap
     }

@@ -1,0 +1,151 @@
+//! PURE: numbers in the text format of Prometheus.
+
+use std::fmt::{self, Debug};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::prometheus_text;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::Measures;
+use super::measures::Histogram;
+use crate::model::block::Reason;
+
+/// What [`text`] is.
+pub(super) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// All numbers, each with what it means.
+pub(super) fn text(measures: Measures) -> String {
+    let mut registry = Registry::with_prefix("sipban");
+    registry.register_collector(Box::new(Snapshot(measures)));
+    let mut text = String::new();
+    // Writing to a String cannot fail, and no histogram is without buckets.
+    let _ = prometheus_text::encode(&mut text, &registry);
+    text
+}
+
+#[derive(Debug)]
+struct Snapshot(Measures);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Snapshot(measures) = self;
+        let to = &mut encoder;
+        let events = measures.events.iter().map(|(event, count)| ([("event", *event)], ConstCounter::new(*count)));
+        family(to, "events", "Security events of Asterisk", events)?;
+        one(to, "unread_frames", "Frames of Asterisk that could not be read", ConstCounter::new(measures.unread))?;
+        one(to, "ami_up", "Whether Asterisk is connected", gauge(measures.ami_up.into()))?;
+        if let Some(at) = measures.last_event {
+            let help = "When the last security event came, in seconds since 1970";
+            one(to, "ami_last_event_timestamp_seconds", help, gauge(at.0))?;
+        }
+        let blocks = measures.blocks.iter().map(|(blocks, count)| {
+            let family = if blocks.is_ipv6 { "ipv6" } else { "ipv4" };
+            let labels = [("origin", origin(blocks.reason)), ("reason", blocks.reason.text()), ("family", family)];
+            (labels, gauge(*count))
+        });
+        family(to, "blocks", "Blocks in force", blocks)?;
+        one(to, "blocks_capacity", "Blocks that can be in force", gauge(measures.capacity))?;
+        let blocked = measures.blocked.iter().map(|(why, count)| ([("reason", why.text())], ConstCounter::new(*count)));
+        family(to, "blocks", "Blocks made", blocked)?;
+        one(to, "refused", "Changes that the kernel refused and that are tried again", gauge(measures.refused))?;
+        one(to, "repairs", "Repairs of rules that others removed or overtook", ConstCounter::new(measures.repairs))?;
+        let help = "Seconds for which rules may have been missing";
+        one(to, "unprotected_seconds", help, ConstCounter::new(measures.unprotected))?;
+        one(to, "homes", "Addresses where accounts live", gauge(measures.homes))?;
+        one(to, "sources", "Sources of which evidence is held", gauge(measures.sources))?;
+        let weather = [("refusing", measures.refusing), ("silent", measures.silent)];
+        let weather = weather.map(|(kind, is)| ([("kind", kind)], gauge(is.into())));
+        family(to, "weather", "Whether the PBX itself is at fault", weather.into_iter())?;
+        one(to, "enforcing_seconds", "Time from judging to the kernel having taken it", Shown(&measures.enforcing))?;
+        one(to, "batch_changes", "Blocks and ends of blocks in one batch", Shown(&measures.batches))
+    }
+}
+
+/// Where a block comes from.
+fn origin(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Manual => "console",
+        Reason::Adopted => "adopted",
+        _ => "local",
+    }
+}
+
+fn gauge(value: u64) -> ConstGauge<f64> {
+    // Exact up to 2^53.
+    ConstGauge::new(value as f64)
+}
+
+fn one(to: &mut DescriptorEncoder<'_>, name: &str, help: &str, metric: impl EncodeMetric) -> fmt::Result {
+    metric.encode(to.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+/// Nothing where there are no values: a family without them is no fault, but the format has no word for it.
+fn family<const N: usize, M: EncodeMetric>(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    metrics: impl Iterator<Item = ([(&'static str, &'static str); N], M)>,
+) -> fmt::Result {
+    let mut metrics = metrics.peekable();
+    let Some((_, first)) = metrics.peek() else { return Ok(()) };
+    let mut encoder = to.encode_descriptor(name, help, None, first.metric_type())?;
+    metrics.try_for_each(|(labels, metric)| metric.encode(encoder.encode_family(&labels)?))
+}
+
+struct Shown<'a, const N: usize>(&'a Histogram<N>);
+
+impl<const N: usize> EncodeMetric for Shown<'_, N> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let (sum, buckets) = self.0.buckets();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::measures::Blocks;
+    use crate::model::clock::UnixTime;
+
+    #[test]
+    fn every_number_is_there_by_its_name() {
+        let mut measures = Measures {
+            events: [("InvalidAccountID", 7), ("ChallengeSent", 9)].into(),
+            last_event: Some(UnixTime(1_764_021_415)),
+            ami_up: true,
+            blocks: [(Blocks { reason: Reason::Manual, is_ipv6: true }, 2)].into(),
+            capacity: 60_000,
+            blocked: [(Reason::InvalidAccount, 3)].into(),
+            silent: true,
+            unprotected: 11,
+            ..Measures::default()
+        };
+        measures.enforcing.observe(0.0004);
+        measures.enforcing.observe(99.0);
+        let text = text(measures);
+        for line in [
+            "sipban_events_total{event=\"InvalidAccountID\"} 7",
+            "sipban_blocks{origin=\"console\",reason=\"Manual block\",family=\"ipv6\"} 2.0",
+            "sipban_blocks_total{reason=\"Invalid Account\"} 3",
+            "sipban_ami_up 1.0",
+            "sipban_ami_last_event_timestamp_seconds 1764021415.0",
+            "sipban_repairs_total 0",
+            "sipban_unprotected_seconds_total 11",
+            "sipban_weather{kind=\"silent\"} 1.0",
+            "sipban_enforcing_seconds_bucket{le=\"0.0005\"} 1",
+            "sipban_enforcing_seconds_bucket{le=\"+Inf\"} 2",
+            "sipban_enforcing_seconds_count 2",
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line}\n{text}");
+        }
+    }
+}
