@@ -3,6 +3,8 @@
 //! It waits for the prompt, sends `ctl` and the command, and reads the answer in the form of [`crate::console::session`]:
 //! lines with a space in front, then `ok` or `error`.
 
+mod check;
+
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read as _, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -35,6 +37,9 @@ pub fn run(config_file: &Path, options: &cli::Ctl, out: &mut dyn Write, err: &mu
     let host = options.address.unwrap_or(reachable(control.address));
     let address = SocketAddr::new(host, options.port.unwrap_or(control.port));
     let console = Destination { address, password: control.password.as_ref() };
+    if let Some(("check", args)) = options.words.split_first().map(|(word, args)| (word.as_str(), args)) {
+        return Ok(console.check(args, out));
+    }
     let code = console.call(&options.words, options.json, out, err);
     if let Some(unread) = unread.filter(|_| code == Failure::UNAVAILABLE) {
         complain(err, &format!("{unread}; say --address and --port if the console is elsewhere"));
@@ -78,6 +83,19 @@ impl Destination<'_> {
                 Failure::OUTPUT
             }
         }
+    }
+
+    /// Says in a line how the daemon there is, and returns the exit status of a plugin of Nagios.
+    fn check(&self, args: &[String], out: &mut dyn Write) -> u8 {
+        let ask = |command: &str| match self.ask(command) {
+            Ok(Said { ok: true, text }) => Ok(text),
+            Ok(Said { text, .. }) => Err(text),
+            Err(silence) => Err(silence.to_string()),
+        };
+        let (line, code) = check::check(args, ask);
+        // Where standard output is closed, the exit status has to do.
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        code
     }
 
     fn ask(&self, command: &str) -> Result<Said, Silence> {

@@ -178,6 +178,8 @@ pub struct Status {
     pub backend: String,
     /// Which traffic is led through the chain.
     pub scope: String,
+    /// Whether the rules were in force, or back in force, when they were last looked at.
+    pub rules_in_force: bool,
     /// Moment and text of the last repair.
     pub last_repair: Option<(UnixTime, String)>,
     /// Path of the journal and whether it can be written.

@@ -221,6 +221,7 @@ impl Owner {
             blocks: self.book.len(),
             backend: self.firewall.describe(),
             scope: self.covered.to_string(),
+            rules_in_force: self.stats.in_force,
             last_repair: self.stats.last_repair.clone(),
             journal: self.journal.as_ref().map_or_else(|| "none".into(), |journal| journal.describe()),
             sources: self.evidence.len(),

@@ -39,6 +39,8 @@ pub struct Stats {
     pub last_repair: Option<(UnixTime, String)>,
     /// Whether Asterisk was tried.
     ami_tried: bool,
+    /// Whether the rules were as they should be when last looked at.
+    pub in_force: bool,
     /// When the rules were last found or made as they should be.
     intact: UnixTime,
     repairs: u64,
@@ -64,6 +66,7 @@ impl Stats {
             ami: AmiStatus { up: false, since: now, text: "not tried yet".into() },
             last_repair: None,
             ami_tried: false,
+            in_force: true,
             intact: now,
             repairs: 0,
             unprotected: 0,
@@ -161,12 +164,14 @@ impl Stats {
     /// The rules were found as they should be.
     pub fn intact(&mut self, now: UnixTime) {
         self.intact = now;
+        self.in_force = true;
     }
 
     /// The rules were repaired; returns for how many seconds they may have been wrong.
     pub fn repaired(&mut self, now: UnixTime, what: &str) -> u64 {
         let gap = now.since(self.intact);
         self.intact = now;
+        self.in_force = true;
         self.repairs += 1;
         self.unprotected += gap;
         self.last_repair = Some((now, what.to_owned()));

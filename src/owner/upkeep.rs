@@ -106,6 +106,7 @@ impl Owner {
             self.stats.intact(now.wall);
         }
         self.tell_repair(&verified.mended, now);
+        self.stats.in_force &= verified.failed.is_empty();
         for why in &verified.failed {
             self.say_once(Level::Error, &format!("ERROR => {why}"), now);
         }

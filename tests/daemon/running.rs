@@ -50,6 +50,28 @@ fn a_signal_in_the_middle_of_a_start_waits_until_it_can_be_followed() {
 }
 
 #[test]
+fn a_monitor_is_told_in_a_line_how_it_is() {
+    each(|mut lab| {
+        let check = |lab: &Lab, args: &[&str]| {
+            let output = lab.run_within_deadline(&[&["ctl", "check"], args].concat());
+            (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        };
+        lab.start();
+        lab.attack_and_block(ATTACKER);
+        wait_until("the connection", || check(&lab, &[]).0 == Some(0));
+        let (_, line) = check(&lab, &["-w", "5", "-c", "10"]);
+        let well = "SIPBAN OK - Asterisk is connected, rules are in force, 1 block | blocks=1;5;10;0 ";
+        assert!(line.starts_with(well), "{line}");
+        assert_eq!(check(&lab, &["-w", "0", "-c", "10"]).0, Some(1));
+        assert_eq!(check(&lab, &["-w", "0", "-c", "0"]).0, Some(2));
+        assert_eq!(check(&lab, &["-w", "x"]).0, Some(3));
+        lab.stop();
+        let (code, line) = check(&lab, &[]);
+        assert!(code == Some(2) && line.starts_with("SIPBAN CRITICAL - cannot connect to the console at "), "{line}");
+    });
+}
+
+#[test]
 fn it_leaves_its_rules_in_force_where_that_is_wanted() {
     each(|mut lab| {
         lab.set("state.on_stop", "keep");

@@ -26,6 +26,7 @@ fn some_status() -> Status {
     Status {
         version: "2.0.0",
         uptime: 93_784,
+        rules_in_force: true,
         ami: AmiStatus { up: true, since: UnixTime(50), text: "Asterisk Call Manager/11.0.0".to_owned() },
         last_event: None,
         events: 12_345,
