@@ -20,7 +20,7 @@ fn judged(events: &[(Time, SecurityEvent)]) -> Vec<Block> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn honest_phones_are_never_blocked_and_attackers_at_the_event_that_the_model_says(company in company()) {

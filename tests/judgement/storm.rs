@@ -139,7 +139,7 @@ fn town() -> impl Strategy<Value = Town> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn no_home_is_blocked_in_any_weather(town in town(), weather_time in prop_oneof![Just(3600u64), Just(120)]) {
