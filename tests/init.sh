@@ -74,7 +74,7 @@ expect() {
 
 # logged TEXT: waits until the daemon has written this line.
 logged() {
-    tries=100
+    tries=600
     until grep -qx -e "$1" "$LOG"; do
         [ "$tries" -gt 0 ] || fail "the daemon never wrote \`$1\` ($what)"
         tries=$((tries - 1))
