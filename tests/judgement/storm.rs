@@ -114,7 +114,7 @@ fn far(n: u8) -> IpAddr {
 }
 
 fn town() -> impl Strategy<Value = Town> {
-    let broken = prop_oneof![4 => Just(None), 1 => (0..LIFE).prop_map(Some)];
+    let broken = prop_oneof![4 => Just(None), 1 => (3 * MINUTE..LIFE).prop_map(Some)];
     let home = (1u64..4, 15 * SECOND..90 * SECOND, 0..MINUTE, broken).prop_map(|(phones, every, start, broken)| Home {
         phones,
         every,
