@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Finding, Machine};
 use crate::command::ctl::{self, Destination};
+use crate::console::request::WeatherKind;
 
 const WHAT: &str = "PBX";
 
@@ -32,11 +33,9 @@ fn findings(status: &Value) -> Vec<Finding> {
         return vec![Finding::ok(WHAT, "accepts its own phones")];
     }
     let finding = |front: &Value| {
-        let what = match front["kind"].as_str() {
-            Some("silent") => "is not answered by its own phones",
-            _ => "refuses its own phones",
-        };
-        let text = format!("{what}: {} of {} addresses where accounts live", front["affected"], front["heard"]);
+        let kind = if front["kind"] == "silent" { WeatherKind::Silent } else { WeatherKind::Refusing };
+        let (affected, heard) = (&front["affected"], &front["heard"]);
+        let text = format!("{}: {affected} of {heard} addresses where accounts live", kind.text());
         Finding::warn(WHAT, text, "look at Asterisk, its database and its way out")
     };
     fronts.iter().map(finding).collect()
