@@ -161,6 +161,11 @@ impl Plan {
         self.blocks.by_end()
     }
 
+    /// Whom to block, the rest of the plan forgotten.
+    pub fn into_blocks(self) -> Book {
+        self.blocks
+    }
+
     /// Whom to free, and why.
     pub fn frees(&self) -> impl Iterator<Item = (IpNet, &'static str)> + '_ {
         self.frees.iter().copied()

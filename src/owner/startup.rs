@@ -1,6 +1,7 @@
 //! Start-up, which brings journal and kernel together, and reload.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -142,24 +143,27 @@ impl Owner {
 
     /// Adopts what the kernel holds, adds what only the journal has, drops what is over or does not pass the gate.
     fn reconcile(&mut self, in_force: &[FoundBlock], recovered: Vec<(IpNet, Block)>, now: Now) {
-        let mut wanted: HashMap<IpNet, Block> =
+        let mut wanted: BTreeMap<IpNet, Block> =
             recovered.into_iter().map(|(net, block)| (net, within_reason(block, now))).collect();
-        let mut plan = Plan::default();
-        for entry in in_force {
+        let adopted = in_force.iter().map(|entry| {
             // A rule has no end of its own: one that the journal does not know lasts as long as a new one.
             let end = now.wall + entry.remaining.unwrap_or(self.config.lengths.ban);
             let unknown = Block::new(now.wall, end, Reason::Adopted);
-            let block = wanted.remove(&entry.net).unwrap_or(unknown);
-            self.book.insert(entry.net, block);
-            if let Some(why) = self.why_over(&entry.net, &block, now) {
-                plan.free(entry.net, why);
+            (entry.net, wanted.remove(&entry.net).unwrap_or(unknown))
+        });
+        self.book = adopted.collect();
+        let mut plan = Plan::default();
+        for (net, block) in self.book.by_end() {
+            if let Some(why) = self.why_over(&net, &block, now) {
+                plan.free(net, why);
             }
         }
-        let mut missing = Book::default();
-        wanted.into_iter().for_each(|(net, block)| missing.insert(net, block));
+        // Where there is not room for all, the surest and those that last longest stay.
+        let mut missing: Vec<(IpNet, Block)> = wanted.into_iter().collect();
+        missing.sort_unstable_by_key(|(net, block)| Reverse((block.proof, block.end, *net)));
         let mut gone = Vec::new();
         let mut without_room = 0;
-        for (net, block) in missing.least_sure().rev() {
+        for (net, block) in missing {
             let is_over = block.end <= now.wall;
             let denied = if is_over { None } else { plan.block(&self.gate(), Asked::Again, net, block).err() };
             without_room += usize::from(matches!(denied, Some(Denied::NoRoom(_))));
@@ -171,11 +175,11 @@ impl Owner {
             let most = self.firewall.capacity();
             error!("ERROR => {without_room} blocks of the journal are left out: there is room for {most}");
         }
-        self.adopt(&plan, gone, now);
+        self.adopt(plan, gone, now);
     }
 
     /// Brings the kernel to what was found out; tells of whom it frees, the rest was told before.
-    fn adopt(&mut self, plan: &Plan, mut gone: Vec<Record>, now: Now) {
+    fn adopt(&mut self, plan: Plan, mut gone: Vec<Record>, now: Now) {
         let refusals = self.apply(&plan.change(), now);
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
         self.tell_refused(&refusals, now);
@@ -189,13 +193,13 @@ impl Owner {
             info!("UNBLOCK => {} ({why})", Plain(net));
         }
         let adopted = self.book.len();
-        for (net, block) in plan.blocks() {
-            if refused.contains(&net) {
+        let mut blocks = plan.into_blocks();
+        for net in refused {
+            if let Some(block) = blocks.remove(&net) {
                 self.try_later(net, Attempt::Block(block), now);
-            } else {
-                self.book.insert(net, block);
             }
         }
+        self.book.append(blocks);
         self.write_journal(&gone, now);
         if !self.book.is_empty() {
             info!("FIREWALL => {} blocks in force, {adopted} of them found there", self.book.len());

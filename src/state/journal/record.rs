@@ -22,6 +22,9 @@ pub enum Record {
     Port(Port),
 }
 
+/// Bytes that the checksum takes behind the text: a blank, `#`, eight digits.
+const SUM: usize = 10;
+
 impl Record {
     /// Appends the line of this record, its end of line included.
     pub(super) fn push_line(&self, text: &mut String) {
@@ -52,8 +55,8 @@ impl Record {
 
     /// Reads a line without its end of line; `None` if it is not exactly as [`Record::push_line`] writes one.
     pub(super) fn parse(line: &[u8]) -> Option<Record> {
-        let (text, sum) = std::str::from_utf8(line).ok()?.rsplit_once(" #")?;
-        if sum.len() != 8 || u32::from_str_radix(sum, 16) != Ok(checksum(text.as_bytes())) {
+        let (text, sum) = std::str::from_utf8(line).ok()?.split_at_checked(line.len().checked_sub(SUM)?)?;
+        if u32::from_str_radix(sum.strip_prefix(" #")?, 16) != Ok(checksum(text.as_bytes())) {
             return None;
         }
         let (what, rest) = text.split_once(' ')?;
