@@ -13,7 +13,7 @@ use crate::hook::Fact;
 use crate::model::clock::Now;
 use crate::model::memory::Memory;
 use crate::model::net::Plain;
-use crate::state::journal::Record;
+use crate::state::journal::{self, Record};
 
 /// Most lines handed to the log in one piece, which it writes in one go.
 const TELL: usize = 256;
@@ -140,8 +140,12 @@ impl Owner {
     }
 
     pub(super) fn write_journal(&mut self, records: &[Record], now: Now) {
-        let Some(journal) = &mut self.journal else { return };
-        if let Err(why) = journal.append(records) {
+        let written = self.journal.as_mut().map_or(Ok(()), |journal| journal.append(records));
+        self.tell_journal(written, now);
+    }
+
+    pub(super) fn tell_journal(&mut self, written: Result<(), journal::Error>, now: Now) {
+        if let Err(why) = written {
             let text = format!("ERROR => {why}; the blocks are in force all the same");
             self.say_once(Level::Error, &text, now);
         }

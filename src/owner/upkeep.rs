@@ -164,9 +164,10 @@ impl Owner {
 
     /// Writes down all that is held.
     pub(super) fn rewrite_journal(&mut self, now: Now) {
+        let Some(journal) = &mut self.journal else { return };
         let blocks = self.book.by_end().map(|(net, block)| Record::Block(net, block));
-        let records: Vec<Record> = blocks.chain(others(&self.evidence, &self.covered, &self.pending)).collect();
-        self.write_journal(&records, now);
+        let written = journal.append(blocks.chain(others(&self.evidence, &self.covered, &self.pending)));
+        self.tell_journal(written, now);
     }
 
     pub(super) fn note_ami(&mut self, state: AmiState, now: Now) {

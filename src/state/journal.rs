@@ -31,6 +31,7 @@ mod recover;
 mod sync;
 mod tail;
 
+use std::borrow::Borrow;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -48,6 +49,9 @@ use tail::{Tail, set_aside, write_beside, write_through};
 const TAG: &str = "sipban-journal ";
 const VERSION: &str = "1";
 const HEADER: &str = "sipban-journal 1\n";
+
+/// At most this many bytes, and a line, are put together before they are written.
+const PIECE: usize = 256 * 1024;
 
 /// A journal is rewritten when it has twice as many records as when it was last rewritten, and this many more.
 const SLACK: usize = 4096;
@@ -110,24 +114,33 @@ impl From<Error> for Failure {
 }
 
 impl Journal {
-    /// Appends the records with one `write`.
+    /// Appends the records, with one `write` for each [`PIECE`] bytes.
     ///
     /// # Errors
     /// If they could not be written. The journal is then behind until [`Journal::tend`] says otherwise.
-    pub fn append(&mut self, records: &[Record]) -> Result<(), Error> {
-        if records.is_empty() {
-            return Ok(());
+    pub fn append<R: Borrow<Record>>(&mut self, records: impl IntoIterator<Item = R>) -> Result<(), Error> {
+        let mut lines = String::new();
+        let mut count = 0;
+        for record in records {
+            record.borrow().push_line(&mut lines);
+            count += 1;
+            if lines.len() >= PIECE {
+                self.append_lines(&lines, std::mem::take(&mut count))?;
+                lines.clear();
+            }
         }
-        let mut batch = String::new();
-        records.iter().for_each(|record| record.push_line(&mut batch));
+        if count > 0 { self.append_lines(&lines, count) } else { Ok(()) }
+    }
+
+    fn append_lines(&mut self, lines: &str, records: usize) -> Result<(), Error> {
         if let Some((tail, _)) = &mut self.next {
-            if tail.append(&batch, records.len()).is_err() {
+            if tail.append(lines, records).is_err() {
                 // The old file is still there; another try follows.
                 self.drop_next();
             }
         }
         let written = match &mut self.current {
-            Some(tail) => tail.append(&batch, records.len()).map(|()| self.syncer.soon(&tail.file, false)),
+            Some(tail) => tail.append(lines, records).map(|()| self.syncer.soon(&tail.file, false)),
             None => Err(io::Error::other(self.behind.clone().unwrap_or_default())),
         };
         written.map(drop).map_err(|source| self.fall_behind("write", source))

@@ -141,7 +141,7 @@ fn of_a_journal_with_more_blocks_than_there_is_room_for_the_surest_are_taken() {
         let proof = if n < 10 { Proof::Shaken } else { Proof::Claimed };
         Record::Block(net, Block { proof, ..Block::new(now, now + 1000 + n, Reason::InvalidAccount) })
     };
-    journal.append(&(0..150).map(block).collect::<Vec<_>>()).unwrap();
+    journal.append((0..150).map(block)).unwrap();
     drop(journal);
     let owner = machine.start();
     assert_eq!(owner.blocks().count(), 100);

@@ -1,5 +1,6 @@
 //! A journal file as it is written: lines appended, never left half.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -29,9 +30,8 @@ impl Tail {
     pub fn append(&mut self, lines: &str, records: usize) -> io::Result<()> {
         self.mend();
         // A part of a line that could not be cut off becomes a line of its own, which reading leaves out.
-        let gap = if self.torn { "\n" } else { "" };
-        let written = (&**self.file).write_all(format!("{gap}{lines}").as_bytes());
-        if let Err(error) = written {
+        let text = if self.torn { Cow::Owned(format!("\n{lines}")) } else { Cow::Borrowed(lines) };
+        if let Err(error) = (&**self.file).write_all(text.as_bytes()) {
             self.torn = true;
             self.mend();
             return Err(error);

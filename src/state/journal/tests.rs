@@ -46,9 +46,9 @@ fn what_was_appended_is_there_after_a_restart() {
     assert_eq!(recovered, Recovered::default());
     let home = Home { place: "198.51.100.4/32".parse().unwrap(), account: (*b"1000").into(), last: UnixTime(5) };
     let home = Memory::Home(home);
-    journal.append(&[blocked("203.0.113.7/32", 10), blocked("2001:db8::/64", 20)]).unwrap();
-    journal.append(&[Record::Remember(home.clone()), blocked("203.0.113.7/32", 30)]).unwrap();
-    journal.append(&[Record::Unblock("2001:db8::/64".parse().unwrap())]).unwrap();
+    journal.append([blocked("203.0.113.7/32", 10), blocked("2001:db8::/64", 20)]).unwrap();
+    journal.append([Record::Remember(home.clone()), blocked("203.0.113.7/32", 30)]).unwrap();
+    journal.append([Record::Unblock("2001:db8::/64".parse().unwrap())]).unwrap();
     drop(journal);
     let (_, recovered) = open(&path);
     let expected =
@@ -64,7 +64,7 @@ fn a_journal_cut_anywhere_gives_its_whole_lines_and_takes_new_ones() {
     let path = folder.path().join("bans");
     let (mut journal, _) = open(&path);
     let all: Vec<_> = (1..=3_u64).map(|n| block(&format!("203.0.113.{n}/32"), n)).collect();
-    journal.append(&all.iter().map(|(net, block)| Record::Block(*net, *block)).collect::<Vec<_>>()).unwrap();
+    journal.append(all.iter().map(|(net, block)| Record::Block(*net, *block))).unwrap();
     drop(journal);
     let text = fs::read(&path).unwrap();
     for cut in 0..=text.len() {
@@ -74,7 +74,7 @@ fn a_journal_cut_anywhere_gives_its_whole_lines_and_takes_new_ones() {
         let (mut journal, recovered) = open(&path);
         assert_eq!(recovered.blocks, expected, "cut at {cut}");
         expected.push(block("203.0.113.9/32", 9));
-        journal.append(&[blocked("203.0.113.9/32", 9)]).unwrap();
+        journal.append([blocked("203.0.113.9/32", 9)]).unwrap();
         drop(journal);
         let recovered = open(&path).1;
         assert_eq!(recovered, Recovered { blocks: expected, ..Recovered::default() }, "cut at {cut}");
@@ -122,15 +122,15 @@ fn after_a_failed_write_it_catches_up_with_all_there_is() {
     for (n, end) in [(7, 10), (8, 20)] {
         let (net, block) = block(&format!("203.0.113.{n}/32"), end);
         book.insert(net, block);
-        let error = journal.append(&[Record::Block(net, block)]).unwrap_err();
+        let error = journal.append([Record::Block(net, block)]).unwrap_err();
         assert!(error.to_string().contains("No space left"), "{error}");
     }
     assert!(journal.describe().contains("NOT COMPLETE: No space left"), "{}", journal.describe());
     tend_until(&mut journal, &book, |journal| journal.next.is_some());
     // The old file still fails, the next one takes it.
-    assert!(journal.append(&[blocked("203.0.113.9/32", 30)]).is_err());
+    assert!(journal.append([blocked("203.0.113.9/32", 30)]).is_err());
     tend_until(&mut journal, &book, |journal| journal.behind.is_none());
-    journal.append(&[blocked("203.0.113.10/32", 40)]).unwrap();
+    journal.append([blocked("203.0.113.10/32", 40)]).unwrap();
     drop(journal);
     let expected = [(7, 10), (8, 20), (9, 30), (10, 40)].map(|(n, end)| block(&format!("203.0.113.{n}/32"), end));
     assert_eq!(open(&path).1, Recovered { blocks: expected.into(), ..Recovered::default() });
@@ -143,7 +143,7 @@ fn a_clean_stop_writes_what_was_missing() {
     let (mut journal, _) = open(&path);
     journal.current.as_mut().unwrap().file = full_disk();
     let (net, block) = block("203.0.113.7/32", 10);
-    journal.append(&[Record::Block(net, block)]).unwrap_err();
+    journal.append([Record::Block(net, block)]).unwrap_err();
     let mut book = Book::default();
     book.insert(net, block);
     journal.close(&book, []).unwrap();
