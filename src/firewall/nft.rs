@@ -14,7 +14,7 @@ mod strangers;
 mod words;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -144,19 +144,17 @@ impl Nft {
 
     /// Makes the table what it should be, with the elements that it has, and learns how the kernel shows it.
     fn make(&mut self) -> Result<(), Error> {
-        let held = self.all_blocks()?;
         let shielded = self.plan.shield.is_some();
         // Of the shield nothing is left when it is switched off.
-        let made = if !shielded && self.show().is_ok_and(|shown| shown.has_shield()) {
-            self.make_anew(&held)
-        } else {
-            match self.commit(&self.plan.structure()) {
-                // A set or a chain of ours is of another kind, and cannot be changed but with all the rest.
-                Err(failure) if failure.is_verdict() && self.show().is_ok() => self.make_anew(&held),
-                made => made.map(drop),
+        if !shielded && self.show().is_ok_and(|shown| shown.has_shield()) {
+            self.make_anew()?;
+        } else if let Err(failure) = self.commit(&self.plan.structure()) {
+            // A set or a chain of ours is of another kind, and cannot be changed but with all the rest.
+            if !failure.is_verdict() || self.show().is_err() {
+                return Err(failure.into());
             }
-        };
-        made?;
+            self.make_anew()?;
+        }
         match self.show() {
             Ok(shown) if shown.is_whole(shielded) => {
                 self.sound = shown;
@@ -168,13 +166,15 @@ impl Nft {
     }
 
     /// Removes the table and makes it again, in one transaction if the kernel takes it.
-    fn make_anew(&mut self, held: &[(IpNet, Option<u64>)]) -> Result<(), Failure> {
+    fn make_anew(&mut self) -> Result<(), Error> {
+        let held = self.all_blocks()?;
         self.elements_in_doubt = true;
-        let text = self.plan.anew() + &self.additions(List::Blocks, held);
-        match self.commit(&text) {
-            Err(failure) if is_too_long(&failure) => self.commit(&self.plan.anew()).map(drop),
-            made => made.map(drop),
-        }
+        let text = self.plan.anew() + &self.additions(List::Blocks, &held);
+        let made = match self.commit(&text) {
+            Err(failure) if is_too_long(&failure) => self.commit(&self.plan.anew()),
+            made => made,
+        };
+        Ok(made.map(drop)?)
     }
 
     /// What nft said that it did is not there.
@@ -201,11 +201,7 @@ impl Nft {
         let mut text = String::with_capacity(32 * nets.len());
         for set in Set::ALL {
             let ours = nets.iter().filter(|(net, _)| Set::of(net) == set);
-            let elements = ours.map(|(net, seconds)| match seconds {
-                Some(seconds) if !set.has_ranges() => format!("{} timeout {seconds}s", set.element(net)),
-                _ => set.element(net),
-            });
-            self.say(&mut text, "add", &list.name(set), elements);
+            self.say(&mut text, "add", &list.name(set), ours.map(|(net, seconds)| set.element(net, *seconds)));
         }
         text
     }
@@ -214,20 +210,19 @@ impl Nft {
         let mut text = String::new();
         for set in Set::ALL {
             let ours = nets.iter().filter(|net| Set::of(net) == set);
-            self.say(&mut text, "delete", &list.name(set), ours.map(|net| set.element(net)));
+            self.say(&mut text, "delete", &list.name(set), ours.map(|net| set.element(net, None)));
         }
         text
     }
 
-    fn say(&self, text: &mut String, verb: &str, set: &str, elements: impl Iterator<Item = String>) {
+    fn say(&self, text: &mut String, verb: &str, set: &str, elements: impl Iterator<Item = impl Display>) {
         let mut elements = elements.peekable();
         if elements.peek().is_none() {
             return;
         }
         let _ = write!(text, "{verb} element inet {} {set} {{ ", self.plan.table);
         for element in elements {
-            text.push_str(&element);
-            text.push_str(", ");
+            let _ = write!(text, "{element}, ");
         }
         text.push_str("}\n");
     }

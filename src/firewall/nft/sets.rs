@@ -3,6 +3,7 @@
 //! PURE: no clock, no I/O.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Display};
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
@@ -99,9 +100,10 @@ impl Set {
         }
     }
 
-    /// A block as an element of this set, in the words of nft.
-    pub(super) fn element(self, net: &IpNet) -> String {
-        if self.has_ranges() { net.to_string() } else { net.addr().to_string() }
+    /// A block as an element of this set, in the words of nft, with the seconds until the kernel ends it if the set has
+    /// timeouts.
+    pub(super) fn element(self, net: &IpNet, seconds: Option<u64>) -> impl Display {
+        if self.has_ranges() { Words::Range(*net) } else { Words::Address(net.addr(), seconds) }
     }
 
     /// The blocks that these elements are.
@@ -125,6 +127,22 @@ impl Set {
             IpAddr::V6(address) => address.octets().to_vec(),
         };
         nested(3, &nested(1, &nested(1, &attribute(1, &address))))
+    }
+}
+
+/// An element in the words of nft.
+enum Words {
+    Range(IpNet),
+    Address(IpAddr, Option<u64>),
+}
+
+impl Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Words::Range(net) => net.fmt(f),
+            Words::Address(address, None) => address.fmt(f),
+            Words::Address(address, Some(seconds)) => write!(f, "{address} timeout {seconds}s"),
+        }
     }
 }
 
@@ -262,7 +280,7 @@ mod tests {
             ("2001:db8::/56", Set::Networks6, "2001:db8::/56"),
         ] {
             assert_eq!(Set::of(&net(text)), set);
-            assert_eq!(set.element(&net(text)), element);
+            assert_eq!(set.element(&net(text), None).to_string(), element);
         }
     }
 
