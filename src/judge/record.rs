@@ -78,7 +78,7 @@ impl Record {
                 self.tallies.swap_remove(least.unwrap_or_default());
             }
             self.tallies.reserve_exact(1);
-            self.tallies.push(Tally { charge, account, times: VecDeque::new(), hammering: None });
+            self.tallies.push(Tally { charge, account, times: VecDeque::with_capacity(1), hammering: None });
             self.tallies.len() - 1
         });
         let tally = &mut self.tallies[at];
@@ -168,6 +168,7 @@ impl Record {
         if self.told.len() >= MAX_TOLD {
             self.told.pop_front();
         }
+        self.told.reserve_exact(1);
         self.told.push_back(Told::Refusal(event.session));
     }
 
