@@ -5,6 +5,8 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
+use sipban::model::clock::UnixTime;
+use sipban::model::memory::{Home, Memory};
 use sipban::state::journal::{Error, Journal, Record};
 
 fuzz_target!(|input: (bool, Vec<(bool, &str)>, &[u8])| {
@@ -32,18 +34,31 @@ fuzz_target!(|input: (bool, Vec<(bool, &str)>, &[u8])| {
         Err(error) => panic!("{error}"),
     };
     assert!(kept());
-    let address = "203.0.113.7".parse().expect("an address");
-    journal.append(&[Record::Trust(address, sipban::model::clock::UnixTime(7))]).expect("the folder can be written to");
+    let home = Home {
+        place: "203.0.113.7/32".parse().expect("a network"),
+        account: b"fuzzed".as_slice().into(),
+        last: UnixTime(7),
+    };
+    let memory = Memory::Home(home.clone());
+    journal.append([Record::Remember(memory.clone())]).expect("the folder can be written to");
     drop(journal);
 
     let (_, again) = Journal::open(&path).expect("our own journal can be opened");
     assert_eq!((again.blocks, again.ports), (first.blocks, first.ports));
-    let mut trust = first.trust;
-    trust.retain(|(known, _)| *known != address);
-    trust.push((address, sipban::model::clock::UnixTime(7)));
-    trust.sort_unstable();
-    assert_eq!(again.trust, trust);
+    // A later login of one account at one place replaces the earlier one.
+    let is_other = |memory: &Memory| {
+        !matches!(memory, Memory::Home(other) if (other.place, &other.account) == (home.place, &home.account))
+    };
+    let expected = first.memories.into_iter().filter(is_other).chain([memory]);
+    assert_eq!(sorted(again.memories), sorted(expected));
 });
+
+/// Memories come in no order.
+fn sorted(memories: impl IntoIterator<Item = Memory>) -> Vec<String> {
+    let mut texts: Vec<String> = memories.into_iter().map(|memory| format!("{memory:?}")).collect();
+    texts.sort_unstable();
+    texts
+}
 
 /// FNV-1a, as documented: the fuzzer would not find a line with a right sum by itself.
 fn checksum(bytes: &[u8]) -> u32 {
