@@ -59,6 +59,9 @@ pub enum Command {
     Ctl(Ctl),
     /// Look whether all that the daemon needs is there, a line each; exit 0 if every line says OK, else 1
     Check(Check),
+    /// Whatever concerns all PBXs of the fleet
+    #[command(subcommand)]
+    Fleet(Fleet),
     /// Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks
     Stats(Stats),
 }
@@ -93,6 +96,29 @@ pub struct Check {
     /// Folder of Asterisk's configuration
     #[arg(long, value_name = "FOLDER", default_value = "/etc/asterisk")]
     pub asterisk: PathBuf,
+}
+
+/// What `fleet` does.
+#[derive(Debug, Subcommand)]
+pub enum Fleet {
+    /// Print what makes the server know a member: an ACL under which it writes its own keys and no others
+    Acl {
+        /// The member's name, or admin for the administrator of the fleet
+        name: String,
+    },
+    /// Block an address or network at every PBX, as the administrator of the fleet; his password is read from stdin
+    Block {
+        /// Address or network
+        net: String,
+        /// For so many seconds; without it as long as the first block lasts
+        seconds: Option<u64>,
+    },
+    /// Free an address or network at every PBX, whoever blocks it, as the administrator of the fleet; his password is
+    /// read from stdin
+    Unblock {
+        /// Address or network
+        net: String,
+    },
 }
 
 /// What `stats` reads and shows.

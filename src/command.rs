@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod ctl;
+pub mod fleet;
 mod known;
 pub mod replay;
 pub mod serve;

@@ -33,7 +33,7 @@ use value::*;
 
 settings! {
     /// The whole configuration, every key with its default filled in.
-    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig, metrics: MetricsConfig] {
+    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig, metrics: MetricsConfig, fleet: Fleet] {
         white_list: PathBuf = "iptables.white_list", "/etc/sipban.wl", path, "file of what is never blocked";
         dump: PathBuf = "iptables.dump", "/etc/sipban.dump", path, "file of flush, save and restore", or("ipset.dump");
         journal: PathBuf = "state.file", "/var/lib/sipban/bans", path, "the journal of blocks", restart;
@@ -162,6 +162,38 @@ settings! {
     }
 }
 
+settings! {
+    /// `[fleet]`: other PBXs. Without a `url` there are none.
+    pub struct Fleet {
+        url: Option<ServerUrl> = "fleet.url", "", server_url, "the Redis or Valkey server that they share", restart;
+        name: String = "fleet.name", "", member_name, "this PBX, as its user at the server", restart;
+        group: String = "fleet.group", "main", member_name, "those who share their blocks", restart;
+        /// Empty: as `name`.
+        user: String = "fleet.user", "", credential, "user to log in as", restart;
+        password: Option<Secret> = "fleet.password", "", password, "password of that user", restart, secret;
+        /// `None`: the authorities that the machine trusts.
+        ca: Option<PathBuf> = "fleet.ca", "", folder, "file of the authority of the server's certificate", restart;
+        certificate: Option<PathBuf> = "fleet.certificate", "", folder, "file of the certificate to show", restart;
+        key: Option<PathBuf> = "fleet.key", "", folder, "file of the key of that certificate", restart;
+        votes: u32 = "fleet.votes", "1", number(1..=100), "how many members must block an address until we do";
+    }
+}
+
+impl FirewallConfig {
+    /// The same for the blocks of other PBXs: chain, set and table of names of their own, without a shield.
+    pub fn of_the_fleet(&self) -> FirewallConfig {
+        let apart = |name: &str, longest: usize| format!("{name:.0$}-fleet", longest - "-fleet".len());
+        FirewallConfig {
+            // INVARIANT: a name with letters behind it is a name, and longer than any that iptables knows.
+            chain: apart(self.chain.as_str(), 28).parse().unwrap_or_else(|_| self.chain.clone()),
+            set_name: apart(&self.set_name, 30),
+            nft_table: apart(&self.nft_table, 28),
+            shield: ShieldConfig { mode: ShieldMode::Off, ..self.shield },
+            ..self.clone()
+        }
+    }
+}
+
 /// A text that is never shown, not even when debugging.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
@@ -170,6 +202,19 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
+}
+
+/// Where a Redis or Valkey server is: `redis://HOST[:PORT][/DATABASE]`, or `rediss://` for TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerUrl {
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Number of the database.
+    pub database: u8,
 }
 
 /// `iptables.scope`.
@@ -309,6 +354,9 @@ impl Config {
             let chosen = [("nft", Backend::Nft), ("ipset", Backend::Ipset)];
             let chosen = chosen.into_iter().find(|(section, _)| given.has_section(section));
             firewall.backend = chosen.map_or(firewall.backend, |(_, backend)| backend);
+        }
+        if config.fleet.user.is_empty() {
+            config.fleet.user.clone_from(&config.fleet.name);
         }
         firewall.ipset_path = firewall.ipset_path.take().or_else(|| firewall.iptables_path.clone());
         config

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{SendTimeoutError, Sender, bounded};
 
 use crate::console::request::{Ask, NotAsked, Reply, Request};
+use crate::fleet::{Heard, Tell};
 use crate::metrics::{Measure, Measures};
 use crate::model::security::SecurityEvent;
 
@@ -32,6 +33,8 @@ pub enum Event {
     Measure(Sender<Measures>),
     /// The addresses behind the host names of the white list, as resolved just now.
     Resolved(Vec<(String, Vec<IpAddr>)>),
+    /// What the other PBXs say.
+    Fleet(Heard),
     /// A second has passed (several at once are one).
     Tick,
     /// SIGHUP: read configuration and white list again, reopen the log.
@@ -82,4 +85,9 @@ pub fn asking(inbox: Sender<Event>) -> Ask {
             SendTimeoutError::Disconnected(_) => NotAsked::Gone,
         })
     })
+}
+
+/// How the threads of the fleet put what they hear into this inbox.
+pub fn hearing(inbox: Sender<Event>) -> Tell {
+    Arc::new(move |heard| inbox.send(Event::Fleet(heard)).is_ok())
 }

@@ -8,6 +8,7 @@
 //!  ami       ── Security, Ami, Pong ───┐
 //!  sessions  ── Request + reply sender ┤  bounded    owner
 //!  resolver  ── Resolved ──────────────┼──Event──►  gather → judge → enforce → commit → tell
+//!  fleet     ── Fleet ─────────────────┤
 //!  ticker    ── Tick ──────────────────┤
 //!  signals   ── Reload, Shutdown ──────┘
 //! ```
@@ -19,7 +20,7 @@
 //! Imports run down only, from the first of these to the last.
 //! ```text
 //!  main, cli   start, words of the command line
-//!  command     a subcommand each: serve (the daemon), ctl, replay, check, stats
+//!  command     a subcommand each: serve (the daemon), ctl, replay, check, stats, fleet
 //!  owner       the loop; start-up and upkeep, answers to the console, the gate that every block passes, what is pending
 //!  ami         thread: connects, logs in, pings; frames and security events as Asterisk sends them
 //!  judge       whom to block, on what evidence
@@ -30,11 +31,13 @@
 //!  metrics     threads: numbers for Prometheus, at an endpoint and in a file
 //!  console     threads: sessions; who is let in, commands, texts of the answers, whois
 //!  listener    threads: takes connections, tells root, other users and strangers apart; the kernel's tables of sockets
+//!  fleet       threads: one reads what other PBXs say, one tells them what is blocked here; votes, and what they cost
 //!  state       what survives: journal (with the thread that syncs it), dump
 //!  firewall    iptables or ipset behind one trait, or none in a dry run; which traffic; the programs that are run
 //!  logging     the log: budget of its lines, repeats, local time, escapes
 //!  config      sipban.conf
 //!  model       values that all speak of: clock, addresses, blocks and the book of them, security events
+//!  tls         one provider of cryptography, and whom to trust
 //!  file        regular files, opened without waiting
 //!  failure     why the program ends, and with which status
 //! ```
@@ -46,6 +49,8 @@
 //! - Nobody protected is blocked, on whatever evidence and by whomever: every block passes one gate ([`owner`]).
 //! - What decides is pure: [`judge`], [`model`], [`firewall::scope`], [`ami::frame`], [`ami::security`] take the time as
 //!   an argument and neither read nor write anything.
+//! - What other PBXs say frees nobody, and blocks nobody who is protected or lives here ([`owner::fleet`]). What each of them
+//!   costs is bounded ([`fleet::budget`]).
 //! - What strangers send takes bounded memory: a frame at most [`ami::frame::MAX_FRAME`], evidence
 //!   `limits.memory`. At most [`firewall::Firewall::capacity`] blocks
 //!   are in force but for those of one turn, and as many wait for the kernel to take them. The inbox, console sessions and
@@ -61,6 +66,7 @@ pub mod event;
 pub mod failure;
 pub mod file;
 pub mod firewall;
+pub mod fleet;
 pub mod hook;
 pub mod judge;
 pub mod listener;
@@ -71,3 +77,4 @@ pub mod owner;
 pub mod protection;
 pub mod state;
 pub mod system;
+pub mod tls;

@@ -1,13 +1,13 @@
 //! The program: reads its arguments, does what they say, and ends with the status that says how it went.
 
 use std::fs::File;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stderr, stdin, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
 use sipban::cli::{Cli, Command};
 use sipban::command::serve::serve;
-use sipban::command::{check, ctl, replay, stats};
+use sipban::command::{check, ctl, fleet, replay, stats};
 use sipban::model::clock::Clock;
 
 fn main() -> ExitCode {
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Ctl(options)) => ctl::run(&cli.config, options, &mut stdout(), &mut stderr()),
         Some(Command::Check(options)) => check::run(&cli.config, options, &Clock::start(), &mut stdout()),
+        Some(Command::Fleet(what)) => fleet::run(&cli.config, what, &mut stdin().lock(), &mut stdout()).map(|()| 0),
         Some(Command::Stats(options)) => stats::run(&cli.config, options, &mut stdout(), &mut stderr()).map(|()| 0),
     };
     done.map_or_else(

@@ -8,6 +8,7 @@
 mod answer;
 mod enforce;
 mod explain;
+pub mod fleet;
 mod gate;
 mod pending;
 mod rhythm;
@@ -43,6 +44,7 @@ use crate::model::security::SecurityEvent;
 use crate::protection::Protection;
 use crate::protection::resolver::Resolver;
 use crate::state::journal::Journal;
+use fleet::Others;
 use gate::{Asked, Denied, Plan};
 use pending::Pending;
 use rhythm::Rhythm;
@@ -79,6 +81,8 @@ pub struct Owner {
     /// Sessions that wait for Asterisk's answer to a Ping.
     awaiting_pong: VecDeque<Sender<Reply>>,
     book: Book,
+    /// The other PBXs, if there is a fleet.
+    others: Option<Others>,
     /// What the kernel did not take.
     pending: Pending,
     evidence: Evidence,
@@ -115,7 +119,7 @@ impl std::fmt::Debug for Owner {
 impl Owner {
     /// Runs until told to stop, then leaves the firewall as `state.on_stop` says.
     pub fn run(mut self, inbox: &Receiver<Event>) {
-        self.firewall.prepare();
+        self.prepare();
         loop {
             let first = match inbox.recv_timeout(self.rhythm.until_next(self.clock.now().monotonic)) {
                 Ok(first) => Some(first),
@@ -127,9 +131,16 @@ impl Owner {
             if !run::within(TURN, || self.turn(events)) {
                 break;
             }
-            self.firewall.prepare();
+            self.prepare();
         }
         run::within(TURN, || self.stop());
+    }
+
+    fn prepare(&mut self) {
+        self.firewall.prepare();
+        if let Some((firewall, _)) = self.firewall_of_others() {
+            firewall.prepare();
+        }
     }
 
     /// Lets the owner ask for a Ping, and tell the console whom to let in after a reload.
@@ -158,6 +169,7 @@ impl Owner {
                     self.protection.resolved(names).iter().for_each(|news| warn!("WHITE LIST => {news}"));
                     self.protect(&mut plan);
                 }
+                Event::Fleet(heard) => self.hear_fleet(heard, now),
                 Event::Tick => self.tick(now, &mut plan),
                 Event::Request(request, reply) => {
                     // What came before is in force before the answer says so.
@@ -188,7 +200,8 @@ impl Owner {
         self.stats.heard(event, now.wall);
         let source = IpNet::from(event.source());
         // What a blocked address sends to a port that does not lead through the chain still arrives.
-        let is_blocked = self.book.covering(&source).is_some() || plan.covers(&source);
+        let is_blocked =
+            self.book.covering(&source).is_some() || plan.covers(&source) || self.is_blocked_by_others(&source);
         if is_blocked && !self.covered.would_grow(event.local) {
             return;
         }
@@ -241,6 +254,7 @@ impl Owner {
             plan.free(net, "White List");
         }
         plan.spare(&self.protection);
+        self.spare_others(self.clock.now());
     }
 
     /// Has the host names that are now to be protected looked up, at once and from then on.

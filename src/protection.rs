@@ -98,6 +98,11 @@ impl Protection {
         self.machine.addresses.iter().any(is_global_ipv6)
     }
 
+    /// The addresses of this machine's interfaces.
+    pub fn machine(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.machine.addresses.iter().copied()
+    }
+
     /// Whether this is an address of one of this machine's interfaces.
     pub fn is_machine(&self, address: &IpAddr) -> bool {
         self.machine.addresses.contains(address)

@@ -73,7 +73,7 @@ fn net(text: &str) -> ipnet::IpNet {
 }
 
 fn some_block() -> BlockLine {
-    BlockLine { net: net("221.121.138.167/32"), end: UnixTime(55), reason: Reason::InvalidAccount }
+    BlockLine { net: net("221.121.138.167/32"), end: UnixTime(55), reason: Reason::InvalidAccount, origin: None }
 }
 
 /// An owner with an answer for everything.

@@ -22,6 +22,9 @@ _sipban() {
             sipban,ctl)
                 cmd="sipban__subcmd__ctl"
                 ;;
+            sipban,fleet)
+                cmd="sipban__subcmd__fleet"
+                ;;
             sipban,help)
                 cmd="sipban__subcmd__help"
                 ;;
@@ -31,11 +34,38 @@ _sipban() {
             sipban,stats)
                 cmd="sipban__subcmd__stats"
                 ;;
+            sipban__subcmd__fleet,acl)
+                cmd="sipban__subcmd__fleet__subcmd__acl"
+                ;;
+            sipban__subcmd__fleet,block)
+                cmd="sipban__subcmd__fleet__subcmd__block"
+                ;;
+            sipban__subcmd__fleet,help)
+                cmd="sipban__subcmd__fleet__subcmd__help"
+                ;;
+            sipban__subcmd__fleet,unblock)
+                cmd="sipban__subcmd__fleet__subcmd__unblock"
+                ;;
+            sipban__subcmd__fleet__subcmd__help,acl)
+                cmd="sipban__subcmd__fleet__subcmd__help__subcmd__acl"
+                ;;
+            sipban__subcmd__fleet__subcmd__help,block)
+                cmd="sipban__subcmd__fleet__subcmd__help__subcmd__block"
+                ;;
+            sipban__subcmd__fleet__subcmd__help,help)
+                cmd="sipban__subcmd__fleet__subcmd__help__subcmd__help"
+                ;;
+            sipban__subcmd__fleet__subcmd__help,unblock)
+                cmd="sipban__subcmd__fleet__subcmd__help__subcmd__unblock"
+                ;;
             sipban__subcmd__help,check)
                 cmd="sipban__subcmd__help__subcmd__check"
                 ;;
             sipban__subcmd__help,ctl)
                 cmd="sipban__subcmd__help__subcmd__ctl"
+                ;;
+            sipban__subcmd__help,fleet)
+                cmd="sipban__subcmd__help__subcmd__fleet"
                 ;;
             sipban__subcmd__help,help)
                 cmd="sipban__subcmd__help__subcmd__help"
@@ -46,6 +76,15 @@ _sipban() {
             sipban__subcmd__help,stats)
                 cmd="sipban__subcmd__help__subcmd__stats"
                 ;;
+            sipban__subcmd__help__subcmd__fleet,acl)
+                cmd="sipban__subcmd__help__subcmd__fleet__subcmd__acl"
+                ;;
+            sipban__subcmd__help__subcmd__fleet,block)
+                cmd="sipban__subcmd__help__subcmd__fleet__subcmd__block"
+                ;;
+            sipban__subcmd__help__subcmd__fleet,unblock)
+                cmd="sipban__subcmd__help__subcmd__fleet__subcmd__unblock"
+                ;;
             *)
                 ;;
         esac
@@ -53,7 +92,7 @@ _sipban() {
 
     case "${cmd}" in
         sipban)
-            opts="-c -d -n -V -h --config --daemon --pid-file --dry-run --version --help replay ctl check stats help"
+            opts="-c -d -n -V -h --config --daemon --pid-file --dry-run --version --help replay ctl check fleet stats help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -134,8 +173,166 @@ _sipban() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        sipban__subcmd__fleet)
+            opts="-c -h --config --help acl block unblock help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__fleet__subcmd__acl)
+            opts="-c -h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__fleet__subcmd__block)
+            opts="-c -h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__fleet__subcmd__help)
+            opts="acl block unblock help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__fleet__subcmd__help__subcmd__acl)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__fleet__subcmd__help__subcmd__block)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__fleet__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__fleet__subcmd__help__subcmd__unblock)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__fleet__subcmd__unblock)
+            opts="-c -h --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         sipban__subcmd__help)
-            opts="replay ctl check stats help"
+            opts="replay ctl check fleet stats help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -165,6 +362,62 @@ _sipban() {
         sipban__subcmd__help__subcmd__ctl)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__help__subcmd__fleet)
+            opts="acl block unblock"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__help__subcmd__fleet__subcmd__acl)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__help__subcmd__fleet__subcmd__block)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        sipban__subcmd__help__subcmd__fleet__subcmd__unblock)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -33,6 +33,7 @@ complete -c sipban -n "__fish_sipban_needs_command" -s h -l help -d 'Print help 
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "replay" -d 'Judge a recorded AMI stream by its own timestamps and print the log lines it would have caused'
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "ctl" -d 'Do one console command and print its answer'
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "check" -d 'Look whether all that the daemon needs is there, a line each; exit 0 if every line says OK, else 1'
+complete -c sipban -n "__fish_sipban_needs_command" -f -a "fleet" -d 'Whatever concerns all PBXs of the fleet'
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "stats" -d 'Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks'
 complete -c sipban -n "__fish_sipban_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipban -n "__fish_sipban_using_subcommand replay" -s c -l config -d 'Configuration file' -r -F
@@ -46,6 +47,22 @@ complete -c sipban -n "__fish_sipban_using_subcommand check" -l asterisk -d 'Fol
 complete -c sipban -n "__fish_sipban_using_subcommand check" -s c -l config -d 'Configuration file' -r -F
 complete -c sipban -n "__fish_sipban_using_subcommand check" -l json -d 'Print JSON'
 complete -c sipban -n "__fish_sipban_using_subcommand check" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and not __fish_seen_subcommand_from acl block unblock help" -s c -l config -d 'Configuration file' -r -F
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and not __fish_seen_subcommand_from acl block unblock help" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and not __fish_seen_subcommand_from acl block unblock help" -f -a "acl" -d 'Print what makes the server know a member: an ACL under which it writes its own keys and no others'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and not __fish_seen_subcommand_from acl block unblock help" -f -a "block" -d 'Block an address or network at every PBX, as the administrator of the fleet; his password is read from stdin'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and not __fish_seen_subcommand_from acl block unblock help" -f -a "unblock" -d 'Free an address or network at every PBX, whoever blocks it, as the administrator of the fleet; his password is read from stdin'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and not __fish_seen_subcommand_from acl block unblock help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from acl" -s c -l config -d 'Configuration file' -r -F
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from acl" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from block" -s c -l config -d 'Configuration file' -r -F
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from block" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from unblock" -s c -l config -d 'Configuration file' -r -F
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from unblock" -s h -l help -d 'Print help'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from help" -f -a "acl" -d 'Print what makes the server know a member: an ACL under which it writes its own keys and no others'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from help" -f -a "block" -d 'Block an address or network at every PBX, as the administrator of the fleet; his password is read from stdin'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from help" -f -a "unblock" -d 'Free an address or network at every PBX, whoever blocks it, as the administrator of the fleet; his password is read from stdin'
+complete -c sipban -n "__fish_sipban_using_subcommand fleet; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -l html -d 'Write a page with pictures, which needs nothing but itself, into a file' -r -F
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -l top -d 'How many addresses and networks to name' -r
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -l days -d 'How many days to show bars for, the last ones; JSON, CSV and HTML have all of them' -r
@@ -53,8 +70,12 @@ complete -c sipban -n "__fish_sipban_using_subcommand stats" -s c -l config -d '
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -l json -d 'Print JSON'
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -l csv -d 'Print CSV'
 complete -c sipban -n "__fish_sipban_using_subcommand stats" -s h -l help -d 'Print help'
-complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "replay" -d 'Judge a recorded AMI stream by its own timestamps and print the log lines it would have caused'
-complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "ctl" -d 'Do one console command and print its answer'
-complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "check" -d 'Look whether all that the daemon needs is there, a line each; exit 0 if every line says OK, else 1'
-complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "stats" -d 'Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks'
-complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check stats help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check fleet stats help" -f -a "replay" -d 'Judge a recorded AMI stream by its own timestamps and print the log lines it would have caused'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check fleet stats help" -f -a "ctl" -d 'Do one console command and print its answer'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check fleet stats help" -f -a "check" -d 'Look whether all that the daemon needs is there, a line each; exit 0 if every line says OK, else 1'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check fleet stats help" -f -a "fleet" -d 'Whatever concerns all PBXs of the fleet'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check fleet stats help" -f -a "stats" -d 'Say what the log files say: blocks by reason, hour and day, the most frequent addresses and networks'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and not __fish_seen_subcommand_from replay ctl check fleet stats help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and __fish_seen_subcommand_from fleet" -f -a "acl" -d 'Print what makes the server know a member: an ACL under which it writes its own keys and no others'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and __fish_seen_subcommand_from fleet" -f -a "block" -d 'Block an address or network at every PBX, as the administrator of the fleet; his password is read from stdin'
+complete -c sipban -n "__fish_sipban_using_subcommand help; and __fish_seen_subcommand_from fleet" -f -a "unblock" -d 'Free an address or network at every PBX, whoever blocks it, as the administrator of the fleet; his password is read from stdin'

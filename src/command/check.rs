@@ -5,11 +5,13 @@
 //!
 //! What is looked at, in this order: the configuration; rights; the login to Asterisk, and whether security events
 //! arrive; Asterisk's own doors; iptables, ip6tables, ipset or nft; other firewalls; the interface; the ports that
-//! Asterisk listens on; the white list; the console's port; the PBX itself, as the running daemon sees it; the files.
+//! Asterisk listens on; the white list; the console's port; the PBX itself, as the running daemon sees it; the files; the server
+//! of the fleet.
 
 mod asterisk;
 mod doors;
 mod files;
+mod fleet;
 mod listeners;
 mod login;
 mod neighbours;
@@ -143,7 +145,7 @@ impl<'a> Machine<'a> {
 type Check = fn(&Machine) -> Vec<Finding>;
 
 /// In the order in which what is wrong with one may be the cause of the next.
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 12] = [
     netfilter::rights,
     login::check,
     doors::check,
@@ -155,6 +157,7 @@ const CHECKS: [Check; 11] = [
     network::console,
     weather::check,
     files::check,
+    fleet::check,
 ];
 
 /// Looks at everything and writes a line for each thing to `out`, or all of it as JSON. Returns the exit code.

@@ -15,11 +15,14 @@ use crate::event::{self, Event};
 use crate::failure::Failure;
 use crate::firewall::choice;
 use crate::firewall::dry_run::DryRun;
+use crate::fleet::votes::Memory;
+use crate::fleet::{self, memory};
 use crate::hook;
 use crate::logging::{self, LogHandle, Target};
 use crate::metrics;
 use crate::model::clock::Clock;
 use crate::owner::Owner;
+use crate::owner::fleet::FleetParts;
 use crate::owner::startup::{MakeFirewall, Parts};
 use crate::protection::resolver;
 use crate::state::journal::Journal;
@@ -97,6 +100,7 @@ fn assemble(
             Box::new(|config: &Config, traffic| choice::make(&config.firewall, traffic)),
         )
     };
+    let fleet = if dry_run { None } else { join_fleet(&config, &sender, &clock)? };
     let resolver = resolver::start(sender.clone()).map_err(no_thread)?;
     // A dry run is beside the daemon that has told already.
     let hook = if dry_run { None } else { hook::start(&config.hook, clock.clone()).map_err(no_thread)? };
@@ -111,12 +115,33 @@ fn assemble(
         clock: clock.clone(),
         log,
         journal,
+        fleet,
         resolver: Some(resolver),
         hook,
     })?;
     ticker::start(sender.clone()).map_err(no_thread)?;
     owner.attach(ami::start(ami, sender, clock).map_err(no_thread)?, console);
     Ok(owner)
+}
+
+/// Starts the threads of the fleet, if there is one.
+fn join_fleet(config: &Config, sender: &Sender<Event>, clock: &Clock) -> Result<Option<FleetParts>, Failure> {
+    if config.fleet.url.is_none() {
+        return Ok(None);
+    }
+    let file = memory::beside(&config.journal);
+    let (memories, strange) = memory::load(&file).map_err(|why| Failure::from(why).about(&file))?;
+    if strange > 0 {
+        warn!("FLEET => {strange} lines of {} cannot be read and are passed over", file.display());
+    }
+    let read = memories.iter().filter_map(|memory| match memory {
+        Memory::Read(name, id) => Some((name.clone(), *id)),
+        _ => None,
+    });
+    let link = fleet::start(&config.fleet, read.collect(), file.clone(), event::hearing(sender.clone()), clock)
+        .map_err(no_thread)?;
+    let firewall = Box::new(|config: &Config, traffic| choice::make(&config.firewall.of_the_fleet(), traffic));
+    Ok(Some(FleetParts { link, firewall, memories, memory: file }))
 }
 
 fn no_thread(why: io::Error) -> Failure {

@@ -3,6 +3,7 @@
 use super::given::Given;
 use super::keys::Key;
 use super::{Config, ScopeConfig, Warning, value};
+use crate::model::member::ADMIN;
 use crate::model::target::Target;
 
 /// Taken from older files. It must name the same target as `iptables.rule`, which IPv6 follows.
@@ -14,6 +15,7 @@ pub(super) fn check(config: &Config, given: &mut Given<'_>) {
     console(config, given);
     rules(config, given);
     files(config, given);
+    fleet(config, given);
 }
 
 /// Keys of older files, each with the one that has taken its place.
@@ -55,6 +57,32 @@ fn rules(config: &Config, given: &mut Given<'_>) {
     if let (Some(_), ScopeConfig::Match(words)) = (&firewall.interface, &firewall.scope) {
         if words.iter().any(|word| word.starts_with("-i") || word.starts_with("--in-i")) {
             given.wrong("iptables.scope", "names an interface, and so does iptables.interface".to_owned());
+        }
+    }
+}
+
+fn fleet(config: &Config, given: &mut Given<'_>) {
+    let fleet = &config.fleet;
+    let Some(url) = &fleet.url else { return };
+    if fleet.name.is_empty() && !given.is_wrong("fleet.name") {
+        given.wrong("fleet.name", "must be given: what the other members call this PBX".to_owned());
+    }
+    if fleet.name == ADMIN {
+        given.wrong("fleet.name", format!("{ADMIN} is the administrator of the fleet and no PBX"));
+    }
+    if fleet.group.is_empty() {
+        given.wrong("fleet.group", "must not be empty".to_owned());
+    }
+    for (name, one, other) in
+        [("fleet.certificate", &fleet.certificate, &fleet.key), ("fleet.key", &fleet.key, &fleet.certificate)]
+    {
+        if one.is_some() && other.is_none() {
+            given.wrong(name, "needs both fleet.certificate and fleet.key".to_owned());
+        }
+    }
+    for (name, file) in [("fleet.ca", &fleet.ca), ("fleet.certificate", &fleet.certificate)] {
+        if file.is_some() && !url.tls {
+            given.wrong(name, "is of use only with rediss:// in fleet.url".to_owned());
         }
     }
 }

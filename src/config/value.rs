@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::{Backend, OnStop, ScopeConfig, Secret, ShieldMode};
+use super::{Backend, OnStop, ScopeConfig, Secret, ServerUrl, ShieldMode};
+use crate::model::member::{MOST_NAME, is_name};
 use crate::model::net;
 use crate::model::quote::quoted;
 use crate::model::target::{self, ChainName, Target};
@@ -165,6 +166,42 @@ pub(super) fn whole_path(text: &str) -> Result<Option<PathBuf>, String> {
     match folder(text)? {
         Some(path) if !path.is_absolute() => Err(expected("a path that begins with /", text)),
         path => Ok(path),
+    }
+}
+
+/// Name of a member of the fleet or of a group.
+pub(super) fn member_name(text: &str) -> Result<String, String> {
+    let what = || format!("a name of at most {MOST_NAME} letters, digits, -, _ and .");
+    if text.is_empty() || is_name(text) { Ok(text.to_owned()) } else { Err(expected(&what(), text)) }
+}
+
+/// A Redis or Valkey server; empty means none. What is wrong is not quoted: it may hold a password.
+pub(super) fn server_url(text: &str) -> Result<Option<ServerUrl>, String> {
+    const FORM: &str = "expected redis://HOST:PORT, or rediss://HOST:PORT for TLS";
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
+    if rest.contains('@') {
+        return Err("names a user or password; set fleet.user and fleet.password instead".to_owned());
+    }
+    let tls = match scheme {
+        "redis" => false,
+        "rediss" => true,
+        _ => return Err(FORM.to_owned()),
+    };
+    let (place, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let database = if database.is_empty() { "0" } else { database };
+    let (name, port) = match place.strip_prefix('[').and_then(|place| place.split_once(']')) {
+        Some((v6, port)) => (v6, port.strip_prefix(':').unwrap_or(port)),
+        None => place.split_once(':').unwrap_or((place, "")),
+    };
+    let port = if port.is_empty() { "6379" } else { port };
+    let named = host(name).ok().filter(|name| !name.contains(':') || place.starts_with('['));
+    let found = (named, port.parse::<u16>().ok().filter(|port| *port > 0), database.parse());
+    match found {
+        (Some(host), Some(port), Ok(database)) => Ok(Some(ServerUrl { tls, host, port, database })),
+        _ => Err(FORM.to_owned()),
     }
 }
 

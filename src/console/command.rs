@@ -65,6 +65,10 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("unblock" | "why" | "whois", []) => return Err("ip address missing".to_owned()),
         ("unblock", [net]) => Request::Unblock(network(net)?),
         ("flush", []) => Request::Flush,
+        ("flush", [whose]) if whose.eq_ignore_ascii_case("fleet") => Request::FlushFleet,
+        ("unblock", [_, whose]) if whose.eq_ignore_ascii_case("fleet") => {
+            return Err("only the administrator of the fleet can: 'sipban fleet unblock {address}'".to_owned());
+        }
         ("restore", []) => Request::Restore,
         ("save", []) => Request::Save,
         ("ping", []) => Request::Ping,

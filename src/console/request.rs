@@ -36,6 +36,8 @@ pub enum Request {
     Unblock(IpNet),
     /// Write the dump, then remove all blocks.
     Flush,
+    /// Remove the blocks that other PBXs asked for.
+    FlushFleet,
     /// Read the dump back.
     Restore,
     /// Write the dump, keep the blocks.
@@ -96,6 +98,8 @@ pub enum Reply {
         /// What they were in.
         holder: Holder,
     },
+    /// So many blocks that other PBXs asked for are gone.
+    FleetFlushed(usize),
     /// The dump is in force again, but for the listed failures.
     Restored {
         /// What they are in.
@@ -144,7 +148,7 @@ pub enum Reply {
     /// There was no such entry.
     WhiteListLacks(String),
     /// The state of the daemon.
-    Status(Status),
+    Status(Box<Status>),
     /// All that is known of an address.
     Why(Box<Why>),
     /// All that is known of an account.
@@ -192,6 +196,71 @@ pub struct Status {
     pub shield: String,
     /// What is wrong with the PBX itself, as its phones show.
     pub weather: Vec<Weather>,
+    /// The other PBXs, if there is a fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetStatus>,
+}
+
+/// The fleet in `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FleetStatus {
+    /// This PBX.
+    pub name: String,
+    /// The others.
+    pub members: Vec<MemberStatus>,
+    /// Blocks of theirs that are in force.
+    pub blocks: usize,
+    /// Blocks of theirs that count, whether in force or not.
+    pub votes: usize,
+    /// The connection that reads.
+    pub reading: LinkStatus,
+    /// The connection that writes.
+    pub writing: LinkStatus,
+    /// Age in seconds of the oldest word of theirs that was not read yet.
+    pub behind: u64,
+    /// Changes that wait for the server to come back.
+    pub waiting: u64,
+    /// Changes that found no room since start, and were made up for.
+    pub missed: u64,
+    /// How often something of theirs counted for nothing.
+    pub unfit: u64,
+    /// Where their blocks are.
+    pub firewall: String,
+}
+
+/// Another PBX in `status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: String,
+    /// Its version of SIPban; `None` if it gives no sign of life.
+    pub version: Option<String>,
+    /// How many blocks of it count.
+    pub votes: usize,
+}
+
+/// A connection to the server of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LinkStatus {
+    /// Whether it works.
+    pub up: bool,
+    /// Since when.
+    pub since: UnixTime,
+    /// Why not.
+    pub text: String,
+}
+
+/// What other PBXs say of an address, in `why`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FleetBlock {
+    /// Who says that it is to be blocked.
+    pub origins: Vec<String>,
+    /// Until when it is; `None` if it is not.
+    pub until: Option<UnixTime>,
+    /// Why not, if enough say so.
+    pub spared: Option<String>,
+    /// Packets that this block has dropped, where the kernel counts them.
+    pub packets: Option<u64>,
 }
 
 /// Bad weather: many addresses where accounts live show the same at once, so the PBX is at fault.
@@ -278,6 +347,9 @@ pub struct Why {
     pub times_blocked: u64,
     /// Seconds that its next block lasts.
     pub next_block: u64,
+    /// What other PBXs say of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetBlock>,
 }
 
 /// An account that lives at an address.
@@ -350,4 +422,7 @@ pub struct Top {
     pub accounts: Vec<(String, u64)>,
     /// Strangers and how many packets the shield takes from each now, most first.
     pub shed: Vec<(IpNet, u64)>,
+    /// Other PBXs, and how many blocks of each count now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<(String, u64)>,
 }

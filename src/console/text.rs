@@ -6,7 +6,7 @@ mod why;
 
 use serde_json::Value;
 
-use crate::console::request::{Reply, Status, Top};
+use crate::console::request::{FleetStatus, MemberStatus, Reply, Status, Top};
 use crate::console::whois;
 use crate::logging::{is_command, printable};
 use crate::model::block::BlockLine;
@@ -58,6 +58,7 @@ pub fn help(holder: &Holder) -> Page {
         "wl                   => show white list ip address",
         "exit/quit            => exit console session",
         "block {net} [time]   => block ip address or network, for so many seconds",
+        "flush fleet          => clear what other PBXs of the fleet block",
         "save                 => Dump the blocked IP's and keep the rules",
         "wl add {entry}       => white list an ip address, network or host name",
         "wl del {entry}       => take it out of the white list",
@@ -99,6 +100,9 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
             lines.extend(problems.iter().map(|problem| format!("not restored: {problem}")));
             lines.push("End restore rules".to_owned());
             Page { ok: problems.is_empty(), ..Page::list(lines) }
+        }
+        Reply::FleetFlushed(blocks) => {
+            Page::done(format!("{} of other PBXs removed", counted(*blocks as u64, "block")))
         }
         Reply::NoDump => Page::failed("no dump file to restore rules"),
         Reply::Saved { file, blocks } => Page::done(format!("{} saved in {file}", counted(*blocks as u64, "block"))),
@@ -166,7 +170,8 @@ fn json_text(value: &Value) -> String {
 }
 
 fn block_line(block: &BlockLine, local_time: LocalTime) -> String {
-    format!("{} {} ({})", stamp(block.end, local_time), Plain(block.net), block.reason)
+    let origin = block.origin.as_ref().map_or(String::new(), |origin| format!(", says {origin}"));
+    format!("{} {} ({}{origin})", stamp(block.end, local_time), Plain(block.net), block.reason)
 }
 
 fn stamp(time: UnixTime, local_time: LocalTime) -> String {
@@ -204,7 +209,30 @@ fn status(status: &Status, local_time: LocalTime) -> Vec<String> {
     sheet.row("Scope", &status.scope);
     sheet.row("Last repair", repair.map_or("none".to_owned(), |(time, text)| format!("{} {text}", at(*time))));
     sheet.row("Journal", &status.journal);
+    if let Some(fleet) = &status.fleet {
+        fleet_status(fleet, &mut sheet, local_time);
+    }
     sheet.lines
+}
+
+fn fleet_status(fleet: &FleetStatus, sheet: &mut Sheet, local_time: LocalTime) {
+    let member = |member: &MemberStatus| match &member.version {
+        Some(version) => format!("{} ({version}, {})", member.name, counted(member.votes as u64, "block")),
+        None => format!("{} (SILENT, {})", member.name, counted(member.votes as u64, "block")),
+    };
+    let members: Vec<String> = fleet.members.iter().map(member).collect();
+    let others = if members.is_empty() { "nobody else".to_owned() } else { members.join(", ") };
+    sheet.row("Fleet", format!("{} and {others}", fleet.name));
+    sheet.row("", format!("{} of others in force, {} count", counted(fleet.blocks as u64, "block"), fleet.votes));
+    for (what, link) in [("reading", &fleet.reading), ("writing", &fleet.writing)] {
+        let since = stamp(link.since, local_time);
+        let state = if link.up { format!("works since {since}") } else { format!("DOWN since {since}: {}", link.text) };
+        sheet.row("", format!("{what} {state}"));
+    }
+    if fleet.behind > 0 || fleet.waiting > 0 || fleet.missed > 0 || fleet.unfit > 0 {
+        let FleetStatus { behind, waiting, missed, unfit, .. } = fleet;
+        sheet.row("", format!("{behind} s behind, {waiting} wait, {missed} made up for, {unfit} refused"));
+    }
 }
 
 fn top(top: &Top) -> Vec<String> {
@@ -221,6 +249,11 @@ fn top(top: &Top) -> Vec<String> {
         lines.push(String::new());
         lines.push(row("Stranger".to_owned(), "Shed".to_owned()));
         lines.extend(top.shed.iter().map(|(net, count)| row(Plain(*net).to_string(), count.to_string())));
+    }
+    if !top.members.is_empty() {
+        lines.push(String::new());
+        lines.push(row("Other PBX".to_owned(), "Blocks".to_owned()));
+        lines.extend(top.members.iter().map(|(name, count)| row(name.clone(), count.to_string())));
     }
     lines
 }

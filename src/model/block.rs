@@ -66,6 +66,9 @@ pub struct BlockLine {
     pub end: UnixTime,
     /// Why it was made.
     pub reason: Reason,
+    /// The other PBXs that say so; `None` for a block made here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// A local port that an attack was seen on.

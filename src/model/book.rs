@@ -94,7 +94,9 @@ impl Book {
 
     /// All blocks as the console lists them, soonest end first.
     pub fn lines(&self) -> Vec<BlockLine> {
-        self.by_end().map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason }).collect()
+        self.by_end()
+            .map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason, origin: None })
+            .collect()
     }
 
     /// The wall clock was set: moves begin and end of every block.

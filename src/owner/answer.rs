@@ -6,7 +6,7 @@ use log::{info, warn};
 
 use super::gate::{Asked, Denied, Plan};
 use super::{Owner, send};
-use crate::console::request::{Reply, Request, Status};
+use crate::console::request::{Reply, Request, Status, Top};
 use crate::model::block::{Block, BlockLine, Reason};
 use crate::model::clock::Now;
 use crate::model::net::{NetOrHost, Plain};
@@ -19,10 +19,14 @@ impl Owner {
     /// Does what a session asks and answers it.
     pub(super) fn answer(&mut self, request: Request, reply: &Sender<Reply>, now: Now) {
         let answer = match request {
-            Request::Blocks => Reply::Blocks(self.book.lines()),
+            Request::Blocks => Reply::Blocks(self.lines(now)),
             Request::Block(net, seconds) => self.block(net, seconds, now),
             Request::Unblock(net) => self.unblock(net, now),
             Request::Flush => self.flush(now),
+            Request::FlushFleet => match self.flush_others(now) {
+                Some(blocks) => Reply::FleetFlushed(blocks),
+                None => Reply::Failed("there is no fleet: fleet.url is not set".to_owned()),
+            },
             Request::Restore => self.restore(now),
             Request::Save => self.save(&self.book.lines(), now),
             Request::Ping => self.ping(reply),
@@ -33,15 +37,26 @@ impl Owner {
             },
             Request::WhiteListAdd(entry) => self.white_list_add(&entry, now),
             Request::WhiteListDel(entry) => self.white_list_del(&entry, now),
-            Request::Status => Reply::Status(self.status(now)),
+            Request::Status => Reply::Status(Box::new(self.status(now))),
             Request::Why(address) => Reply::Why(Box::new(self.why(address, now))),
             Request::WhyAccount(name) => Reply::WhyAccount(self.why_account(&name, now)),
-            Request::Top => Reply::Top(self.stats.top(self.strangers.top())),
+            Request::Top => {
+                Reply::Top(Top { members: self.votes_of_members(), ..self.stats.top(self.strangers.top()) })
+            }
         };
         send(reply, answer);
     }
 
+    /// All blocks, soonest end first, made here and by others.
+    fn lines(&self, now: Now) -> Vec<BlockLine> {
+        let mut lines = self.book.lines();
+        lines.extend(self.lines_of_others(now.wall));
+        lines.sort_by_key(|line| line.end);
+        lines
+    }
+
     fn block(&mut self, net: IpNet, seconds: Option<u64>, now: Now) -> Reply {
+        self.dig_up(&net);
         let end = now.wall + seconds.unwrap_or(self.config.lengths.ban);
         let mut plan = Plan::default();
         match plan.block(&self.gate(), Asked::New, net, Block::new(now.wall, end, Reason::Manual)) {
@@ -61,6 +76,10 @@ impl Owner {
 
     fn unblock(&mut self, net: IpNet, now: Now) -> Reply {
         self.give_up(&[net], now);
+        let was_blocked_by_others = self.unblock_others(&net, now);
+        if self.book.get(&net).is_none() && was_blocked_by_others {
+            return Reply::Unblocked(net);
+        }
         if self.book.get(&net).is_none() {
             return Reply::NotBlocked { net, by: self.book.covering(&net).map(|(by, _)| by) };
         }
@@ -228,6 +247,7 @@ impl Owner {
             homes: self.evidence.homes().0,
             shield: self.shield_status(),
             weather: self.weather(now),
+            fleet: self.fleet_status(),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Owner {
         let refusals = if plan.is_empty() { Vec::new() } else { self.enforce(&plan.change(), now) };
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
 
-        let (mut blocked, mut freed) = (Vec::new(), Vec::new());
+        let (mut blocked, mut freed, mut told) = (Vec::new(), Vec::new(), Vec::new());
         for (net, why) in plan.frees() {
             if refused.contains(&net) {
                 self.try_later(net, Attempt::Free(why), now);
@@ -68,8 +68,10 @@ impl Owner {
             records.push(Record::Block(net, block));
             blocked.push((net, block.reason.text()));
             self.tell_hook(|| Fact::Block { net, end: block.end, reason: block.reason });
+            told.push((net, block));
         }
         self.write_journal(&records, now);
+        self.tell_fleet(&told, &freed, now.wall);
 
         let named = self.lines.take(blocked.len() + freed.len(), now);
         let mut lines = lines(&blocked, &freed).take(named);
@@ -129,7 +131,8 @@ impl Owner {
     /// Leads what was attacked through the chain, if it is not yet.
     fn cover(&mut self, now: Now) {
         let Some(scope) = self.covered.newly_covered() else { return };
-        match self.firewall.set_traffic(scope) {
+        let others = self.firewall_of_others().map(|(firewall, _)| firewall.set_traffic(scope.clone()));
+        match self.firewall.set_traffic(scope).and(others.unwrap_or(Ok(()))) {
             Ok(()) => info!("SCOPE => {}", self.covered),
             Err(why) => {
                 self.covered.refused();

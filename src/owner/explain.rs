@@ -38,6 +38,7 @@ impl Owner {
             account: account.clone(),
         };
         let shield = self.shield_for(&source);
+        let fleet = self.fleet_on(address, now.wall);
         let covering = self.book.covering(&IpNet::from(address));
         let limits = &self.policy.limits;
         Why {
@@ -49,13 +50,14 @@ impl Owner {
             neighbours: Neighbours { net: neighbourhood, addresses: neighbours, limit: limits.neighbours },
             weather: self.weather(now),
             shield,
-            block: covering.map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason }),
+            block: covering.map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason, origin: None }),
             blocked_since: covering.map(|(_, block)| block.since),
             packets: covering.and_then(|(net, _)| self.firewall.packets(&net)),
             times_blocked: offence
                 .map_or(0, |offence| offence.blocks.into())
                 .max(covering.map_or(self.stats.times_blocked(&source), |(net, _)| self.stats.times_blocked(&net))),
             next_block,
+            fleet,
             account: (!account.is_empty()).then_some(Pressure {
                 account,
                 addresses: pressure,

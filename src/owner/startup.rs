@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use log::{Level, error, info, warn};
 
+use super::fleet::FleetParts;
 use super::gate::{Asked, Denied, Plan};
 use super::pending::{Attempt, Pending};
 use super::rhythm::Rhythm;
@@ -69,6 +70,8 @@ pub struct Parts {
     pub firewall: MakeFirewall,
     /// The journal and what it held; `None` in a dry run.
     pub journal: Option<(Journal, Recovered)>,
+    /// The other PBXs, if there is a fleet.
+    pub fleet: Option<FleetParts>,
     /// Resolves host names; `None` for a recorded stream.
     pub resolver: Option<Resolver>,
     /// Tells the administrator's program, if there is one.
@@ -79,7 +82,17 @@ impl Parts {
     /// The parts for judging a recording: nothing of this machine is touched or looked at but the white list.
     pub fn recorded(config: Config, clock: Clock, log: LogHandle) -> Parts {
         let firewall = Box::new(|_: &Config, _| Ok(Box::new(DryRun::default()) as Box<dyn Firewall>));
-        Parts { config, config_file: PathBuf::new(), clock, log, firewall, journal: None, resolver: None, hook: None }
+        Parts {
+            config,
+            config_file: PathBuf::new(),
+            clock,
+            log,
+            firewall,
+            journal: None,
+            fleet: None,
+            resolver: None,
+            hook: None,
+        }
     }
 }
 
@@ -90,7 +103,7 @@ impl Owner {
     /// If the firewall cannot be set up, or there is a white list that cannot be read: to start without it would block
     /// whom it protects.
     pub fn new(parts: Parts) -> Result<Owner, Error> {
-        let Parts { config, config_file, clock, log, firewall, journal, resolver, hook } = parts;
+        let Parts { config, config_file, clock, log, firewall, journal, fleet, resolver, hook } = parts;
         let now = clock.now();
         info!("SipBan Start");
         let (journal, recovered) = journal.map_or((None, Recovered::default()), |(j, r)| (Some(j), r));
@@ -99,6 +112,7 @@ impl Owner {
         let mut owner = Owner {
             firewall: firewall(&config, covered.traffic())?,
             book: Book::default(),
+            others: None,
             pending: Pending::default(),
             evidence: Evidence::default(),
             strangers: Strangers::default(),
@@ -138,6 +152,9 @@ impl Owner {
         info!("FIREWALL => {}; through it goes {}", owner.firewall.describe(), owner.covered);
         owner.raise_shield(now);
         owner.reconcile(&in_force, recovered.blocks, now);
+        if let Some(fleet) = fleet {
+            owner.join_fleet(fleet, now)?;
+        }
         Ok(owner)
     }
 
@@ -260,7 +277,13 @@ impl Owner {
             |config: &Config| (config.firewall.target, config.firewall.interface.clone(), config.firewall.shield);
         if target(&old) != target(&self.config) || old.firewall.scope != self.config.firewall.scope {
             let scope = self.covered.traffic();
-            if let Err(why) = self.firewall.reconfigure(&self.config.firewall, scope, &self.book, now.wall) {
+            let apart = self.config.firewall.of_the_fleet();
+            let others = self
+                .firewall_of_others()
+                .map(|(firewall, book)| firewall.reconfigure(&apart, scope.clone(), book, now.wall))
+                .unwrap_or(Ok(()));
+            let own = self.firewall.reconfigure(&self.config.firewall, scope, &self.book, now.wall);
+            if let Err(why) = own.and(others) {
                 self.say_once(Level::Error, &format!("ERROR => {why}; the old rules stay in force"), now);
                 // So that the next reload finds what is still to be done.
                 self.covered.reconfigure(old.firewall.scope.clone());

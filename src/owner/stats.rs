@@ -136,7 +136,7 @@ impl Stats {
             self.by_account.iter().map(|(name, count)| (escaped(name), *count)).collect();
         accounts.sort_unstable_by(|one, other| (other.1, &one.0).cmp(&(one.1, &other.0)));
         accounts.truncate(TOP);
-        Top { addresses, reasons, accounts, shed }
+        Top { addresses, reasons, accounts, shed, members: Vec::new() }
     }
 
     /// Whether Asterisk has not been tried yet.

@@ -65,6 +65,7 @@ impl Machine {
             config_file: path("conf"),
             clock: Clock::recorded(&self.clock),
             log: log().clone(),
+            fleet: None,
             resolver,
             hook: None,
         })

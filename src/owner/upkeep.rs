@@ -10,8 +10,8 @@ use super::pending::{Attempt, Pending};
 use super::{Owner, passed};
 use crate::config::OnStop;
 use crate::event::AmiState;
-use crate::firewall::Refused;
 use crate::firewall::scope::Scope;
+use crate::firewall::{self, Refused};
 use crate::hook::Fact;
 use crate::judge::{Evidence, overdue};
 use crate::logging::escape;
@@ -50,6 +50,7 @@ impl Owner {
         if self.resolver.is_some() && self.protection.follow_machine() {
             self.protect(plan);
         }
+        self.tick_fleet(now);
         self.tend_journal(now);
         let repeated = self.repeats.due(now).into_iter().chain(self.spared.due(now));
         tell_rest(repeated, self.lines.unnamed(now), self.news.unnamed(now));
@@ -157,6 +158,7 @@ impl Owner {
         warn!("CLOCK => set by {jump} s; the blocks move with it");
         let shift = |at: UnixTime| UnixTime(at.0.saturating_add_signed(jump));
         self.book.shift(shift);
+        self.shift_others(shift);
         self.pending.shift(shift);
         self.evidence.shift(jump);
         self.rewrite_journal(now);
@@ -204,6 +206,7 @@ impl Owner {
 
     pub(super) fn stop(mut self) {
         daemon::notify_stopping();
+        self.leave_fleet(self.clock.now().wall);
         let repeated = self.repeats.finish().into_iter().chain(self.spared.finish());
         tell_rest(repeated, self.lines.finish(), self.news.finish());
         let holder = self.firewall.holder();
@@ -211,7 +214,7 @@ impl Owner {
             // A dry run, or a recorded stream: there is nothing to leave or to remove.
             _ if self.journal.is_none() => {}
             OnStop::Keep => info!("{} => {} left in force", holder.heading(), holder.name()),
-            OnStop::Clear => match self.firewall.tear_down() {
+            OnStop::Clear => match self.tear_down() {
                 Ok(()) => info!("{} => {} removed", holder.heading(), holder.name()),
                 Err(why) => error!("ERROR => {why}"),
             },
@@ -232,6 +235,13 @@ fn tell_rest(repeated: impl Iterator<Item = (Level, String)>, changes: Option<u6
     }
     if let Some(news) = news {
         warn!("RELOAD => {news} lines more than are told one by one");
+    }
+}
+
+impl Owner {
+    fn tear_down(&mut self) -> Result<(), firewall::Error> {
+        let others = self.firewall_of_others().map_or(Ok(()), |(firewall, _)| firewall.tear_down());
+        self.firewall.tear_down().and(others)
     }
 }
 

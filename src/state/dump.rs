@@ -112,7 +112,7 @@ fn parse_line(line: &str, unless_told: UnixTime) -> Result<BlockLine, &'static s
         return Err("the end is too far in the future");
     }
     let reason = fields.next().and_then(|reason| reason.parse().ok()).unwrap_or(Reason::Adopted);
-    Ok(BlockLine { net, end, reason })
+    Ok(BlockLine { net, end, reason, origin: None })
 }
 
 #[cfg(test)]
@@ -126,7 +126,7 @@ mod tests {
     const LATER: UnixTime = UnixTime(2_000_000_000);
 
     fn block(net: &str, end: u64, reason: Reason) -> BlockLine {
-        BlockLine { net: net.parse().unwrap(), end: UnixTime(end), reason }
+        BlockLine { net: net.parse().unwrap(), end: UnixTime(end), reason, origin: None }
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
             blocks in proptest::collection::vec((any::<IpAddr>(), 16u8..=32, ..=LATER.0, 0..Reason::ALL.len()), 0..30),
         ) {
             let blocks: Vec<BlockLine> = blocks.into_iter().map(|(address, len, end, reason)| BlockLine {
-                net: format!("{address}/{len}").parse::<Plain>().unwrap().0, end: UnixTime(end), reason: Reason::ALL[reason],
+                net: format!("{address}/{len}").parse::<Plain>().unwrap().0, end: UnixTime(end), reason: Reason::ALL[reason], origin: None,
             }).collect();
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("dump");

@@ -43,8 +43,14 @@ impl Netns {
     /// Another namespace, joined to this one by a cable. The near and the far end get these addresses.
     pub fn joined(&self, near: &[IpAddr], far: &[IpAddr]) -> Option<Netns> {
         let other = Netns::new()?;
-        self.run(&["ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", &other.name]);
-        for (netns, link, addresses) in [(self, "near", near), (&other, "far", far)] {
+        self.connect("near", near, &other, "far", far);
+        Some(other)
+    }
+
+    /// Joins this namespace and another by a cable, whose ends are links of these names with these addresses.
+    pub fn connect(&self, near_link: &str, near: &[IpAddr], other: &Netns, far_link: &str, far: &[IpAddr]) {
+        self.run(&["ip", "link", "add", near_link, "type", "veth", "peer", "name", far_link, "netns", &other.name]);
+        for (netns, link, addresses) in [(self, near_link, near), (other, far_link, far)] {
             for address in addresses {
                 let (bits, more): (_, &[&str]) = if address.is_ipv4() { (24, &[]) } else { (64, &["nodad"]) };
                 let address = format!("{address}/{bits}");
@@ -52,7 +58,6 @@ impl Netns {
             }
             netns.run(&["ip", "link", "set", link, "up"]);
         }
-        Some(other)
     }
 
     /// Does `work` on a thread that lives in this namespace, with all processes and sockets it makes.

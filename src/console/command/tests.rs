@@ -24,6 +24,8 @@ fn the_commands_of_the_table_are_understood() {
     assert_eq!(request("block 2001:db8::1"), Request::Block(net("2001:db8::1/128"), None));
     assert_eq!(request("unblock 192.0.2.0/24"), Request::Unblock(net("192.0.2.0/24")));
     assert_eq!(request("flush"), Request::Flush);
+    assert_eq!(request("flush Fleet"), Request::FlushFleet);
+    assert!(refusal("unblock 192.0.2.7 fleet").contains("sipban fleet unblock"));
     assert_eq!(request("restore"), Request::Restore);
     assert_eq!(request("save"), Request::Save);
     assert_eq!(request("ping"), Request::Ping);

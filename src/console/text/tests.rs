@@ -1,5 +1,7 @@
 use super::*;
-use crate::console::request::{AmiStatus, EvidenceCount, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why};
+use crate::console::request::{
+    AmiStatus, EvidenceCount, FleetBlock, LinkStatus, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why,
+};
 use crate::model::block::Reason;
 use ipnet::IpNet;
 
@@ -12,7 +14,7 @@ fn net(text: &str) -> IpNet {
 }
 
 fn line(text: &str, end: u64, reason: Reason) -> BlockLine {
-    BlockLine { net: net(text), end: UnixTime(end), reason }
+    BlockLine { net: net(text), end: UnixTime(end), reason, origin: None }
 }
 
 #[track_caller]
@@ -41,6 +43,7 @@ fn some_status() -> Status {
         homes: 12,
         shield: "off".to_owned(),
         weather: vec![weather()],
+        fleet: None,
     }
 }
 
@@ -75,6 +78,7 @@ fn some_why() -> Why {
         packets: Some(1),
         times_blocked: 2,
         next_block: 2400,
+        fleet: None,
     }
 }
 
@@ -150,7 +154,7 @@ fn the_white_list_is_shown_as_written_and_then_what_protects_itself() {
 #[test]
 fn status_is_one_screen() {
     assert_page(
-        Reply::Status(some_status()),
+        Reply::Status(Box::new(some_status())),
         true,
         &[
             "SIPban 2.0.0, up 1 day 02:03:04",
@@ -201,12 +205,75 @@ fn why_says_all_that_is_known_and_nothing_that_moves_the_cursor() {
 }
 
 #[test]
+fn a_block_of_another_pbx_names_it() {
+    let block = BlockLine { origin: Some("pbx1, pbx2".to_owned()), ..line("192.0.2.7/32", 55, Reason::FailedAcl) };
+    assert_page(Reply::Blocks(vec![block]), true, &["[2019-06-13 12:01:55] 192.0.2.7 (Failed ACL, says pbx1, pbx2)"]);
+    assert_page(Reply::FleetFlushed(2), true, &["2 blocks of other PBXs removed"]);
+}
+
+#[test]
+fn the_fleet_is_a_part_of_the_status() {
+    let link = |up, text: &str| LinkStatus { up, since: UnixTime(9), text: text.to_owned() };
+    let member = |name: &str, version: Option<&str>, votes| MemberStatus {
+        name: name.to_owned(),
+        version: version.map(str::to_owned),
+        votes,
+    };
+    let fleet = FleetStatus {
+        name: "pbx1".to_owned(),
+        members: vec![member("pbx2", Some("2.1.0"), 3), member("pbx3", None, 1)],
+        blocks: 3,
+        votes: 4,
+        reading: link(true, ""),
+        writing: link(false, "Connection refused"),
+        behind: 0,
+        waiting: 7,
+        missed: 0,
+        unfit: 0,
+        firewall: String::new(),
+    };
+    let lines = status(&Status { fleet: Some(fleet), ..some_status() }, local_time);
+    assert_eq!(
+        lines[lines.len() - 5..],
+        [
+            "Fleet        pbx1 and pbx2 (2.1.0, 3 blocks), pbx3 (SILENT, 1 block)",
+            "             3 blocks of others in force, 4 count",
+            "             reading works since [2019-06-13 12:01:09]",
+            "             writing DOWN since [2019-06-13 12:01:09]: Connection refused",
+            "             0 s behind, 7 wait, 0 made up for, 0 refused",
+        ]
+    );
+}
+
+#[test]
+fn what_others_say_of_an_address_is_a_part_of_why() {
+    let said = |until, spared: Option<&str>| FleetBlock {
+        origins: vec!["pbx2".to_owned()],
+        until,
+        spared: spared.map(str::to_owned),
+        packets: Some(3),
+    };
+    let shown = |fleet| {
+        let lines = why::address(&Why { fleet: Some(fleet), ..some_why() }, local_time);
+        let fleet =
+            lines.iter().skip_while(|line| !line.starts_with("Fleet")).take_while(|line| !line.contains("Next"));
+        fleet.cloned().collect::<Vec<_>>().join("\n")
+    };
+    let blocked = shown(said(Some(UnixTime(55)), None));
+    let dropped = "\n             dropped";
+    assert_eq!(blocked, format!("Fleet        pbx2 says so: blocked until [2019-06-13 12:01:55], 3 packets{dropped}"));
+    let spared = shown(said(None, Some("accounts live here")));
+    assert_eq!(spared, "Fleet        pbx2 says so: not blocked, accounts live here");
+}
+
+#[test]
 fn top_is_aligned() {
     let top = Top {
         addresses: vec![(net("192.0.2.7/32"), 12)],
         reasons: vec![(Reason::InvalidAccount, 9)],
         accounts: vec![("1000".to_owned(), 3)],
         shed: vec![(net("192.0.2.8/32"), 1_234)],
+        members: vec![],
     };
     assert_page(
         Reply::Top(top),
@@ -266,7 +333,7 @@ fn json_lists_stand_for_themselves_and_the_rest_under_a_name() {
     }
     let why = json(&Reply::Why(Box::new(some_why())), local_time).lines.remove(0);
     assert!(why.starts_with('{') && why.contains(r#""address":"2001:db8::7""#) && !why.contains('\u{1b}'), "{why}");
-    let status = json(&Reply::Status(some_status()), local_time).lines.remove(0);
+    let status = json(&Reply::Status(Box::new(some_status())), local_time).lines.remove(0);
     assert!(status.contains(r#""version":"2.0.0""#), "{status}");
 }
 

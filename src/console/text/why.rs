@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{LocalTime, Sheet, counted, duration, stamp};
-use crate::console::request::{Pressure, Why, WhyAccount};
+use crate::console::request::{FleetBlock, Pressure, Why, WhyAccount};
 use crate::model::block::BlockLine;
 use crate::model::net::Plain;
 
@@ -48,6 +48,9 @@ pub(super) fn address(why: &Why, local_time: LocalTime) -> Vec<String> {
         sheet.row("Shield", shield);
     }
     sheet.row("Blocked", why.block.as_ref().map_or("no".to_owned(), |block| blocked(why, block, local_time)));
+    if let Some(fleet) = &why.fleet {
+        sheet.row("Fleet", said(fleet, local_time));
+    }
     sheet.row("Next block", format!("lasts {}", duration(why.next_block)));
     if let Some(packets) = why.packets {
         sheet.row("Dropped", counted(packets, "packet"));
@@ -65,6 +68,20 @@ pub(super) fn account(why: &WhyAccount, local_time: LocalTime) -> Vec<String> {
     sheet.row("Pressure", pressure(&why.pressure));
     sheet.row("Failed", named(why.failed.iter().rev().map(|net| Plain(*net).to_string()), "nobody"));
     sheet.lines
+}
+
+fn said(fleet: &FleetBlock, local_time: LocalTime) -> String {
+    let who = match &fleet.origins[..] {
+        [] => "nobody says so any more".to_owned(),
+        [one] => format!("{one} says so"),
+        several => format!("{} say so", several.join(", ")),
+    };
+    let packets = fleet.packets.map_or(String::new(), |packets| format!(", {} dropped", counted(packets, "packet")));
+    match (fleet.until, &fleet.spared) {
+        (Some(until), _) => format!("{who}: blocked until {}{packets}", stamp(until, local_time)),
+        (None, Some(why)) => format!("{who}: not blocked, {why}"),
+        (None, None) => format!("{who}: not blocked, too few say so"),
+    }
 }
 
 fn pressure(pressure: &Pressure) -> String {

@@ -1,0 +1,561 @@
+//! What the owner makes of the fleet: votes of others come into force, or not, in a firewall apart; blocks made here are
+//! told.
+//!
+//! The blocks of others are kept by a second firewall of the same backend, whose chain, set or table has `-fleet` behind
+//! its name: with rules and counters of its own, and so that nothing that happens to them touches a block made here.
+//!
+//! INVARIANT: the book of the others claims only what the kernel was seen to take, and nobody in it is protected, lives
+//! here or is a member.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use log::{Level, info, warn};
+
+use super::gate::Plan;
+use super::startup::MakeFirewall;
+use super::{Owner, passed};
+use crate::console::request::{FleetBlock, FleetStatus, LinkStatus, MemberStatus};
+use crate::firewall::{Change, Error, Firewall, Refused};
+use crate::fleet::budget::MOST_LIVE;
+use crate::fleet::entry::{Entry, Live, is_for_all};
+use crate::fleet::sign::Sign;
+use crate::fleet::votes::{Memory, Votes, Word};
+use crate::fleet::{Fleet, Heard, Link, Order, Side, memory};
+use crate::judge;
+use crate::logging::escape;
+use crate::model::allowlist::Allowlist;
+use crate::model::block::{Block, BlockLine, Proof, Reason};
+use crate::model::book::Book;
+use crate::model::clock::{Now, UnixTime};
+use crate::model::net::Plain;
+
+/// Seconds until what could not come into force is thought over again.
+const AGAIN: u64 = 10;
+
+/// Seconds between two looks at what has ended.
+const TIDY: u64 = 30;
+
+/// Seconds between two writings of the file of what is remembered. What the administrator unblocked is written at once.
+const REMEMBER: u64 = 300;
+
+/// An end that moves by no more than this many seconds stays as it is in the kernel.
+const SAME_END: u64 = 5;
+
+/// Seconds that a block lasts which was found in force without an end, until a vote says more.
+const FOUND: u64 = 3_600;
+
+/// What the owner needs for a fleet.
+pub struct FleetParts {
+    /// The threads.
+    pub link: Fleet,
+    /// Makes the firewall of the blocks of others, given the traffic to lead through it.
+    pub firewall: MakeFirewall,
+    /// What an earlier process knew.
+    pub memories: Vec<Memory>,
+    /// The file of that.
+    pub memory: PathBuf,
+}
+
+/// The others, and what of theirs is in force.
+pub(super) struct Others {
+    link: Fleet,
+    firewall: Box<dyn Firewall>,
+    book: Book,
+    votes: Votes,
+    /// To be thought over again. No more than there are votes.
+    doubtful: BTreeSet<IpNet>,
+    thought: Now,
+    members: Vec<Sign>,
+    /// The members' own addresses.
+    addresses: Allowlist,
+    links: [LinkStatus; 2],
+    behind: Duration,
+    /// How often something counted for nothing.
+    unfit: u64,
+    memory: PathBuf,
+    /// Whether there is anything new to remember, and when it was written last.
+    changed: bool,
+    remembered: Now,
+    tidied: Now,
+    verified: Now,
+}
+
+/// What is to become of an address that others block.
+enum Stance {
+    /// It is blocked.
+    Block(Block, String),
+    /// Nobody, or not enough, want it.
+    Nothing(&'static str),
+    /// It is not, because of this, in words.
+    Spare(String),
+    /// It stays as it is until this has passed.
+    Wait,
+}
+
+impl Owner {
+    /// Begins with what is remembered and what is in force.
+    pub(super) fn join_fleet(&mut self, parts: FleetParts, now: Now) -> Result<(), Error> {
+        let FleetParts { link, firewall, memories, memory } = parts;
+        let mut firewall = firewall(&self.config, self.covered.traffic())?;
+        let mut votes = Votes::default();
+        memories.into_iter().for_each(|memory| votes.restore(memory, now.wall));
+        let mut book = Book::default();
+        for found in firewall.set_up(now.wall)? {
+            let end = now.wall + found.remaining.unwrap_or(FOUND);
+            book.insert(found.net, Block::new(now.wall, end, Reason::Adopted));
+        }
+        let never = LinkStatus { up: false, since: now.wall, text: "not tried yet".into() };
+        let mut others = Others {
+            link,
+            firewall,
+            doubtful: BTreeSet::new(),
+            thought: now,
+            members: Vec::new(),
+            addresses: Allowlist::default(),
+            links: [never.clone(), never],
+            behind: Duration::ZERO,
+            unfit: 0,
+            memory,
+            changed: false,
+            remembered: now,
+            tidied: now,
+            verified: now,
+            book,
+            votes,
+        };
+        let found = others.book.by_end().map(|(net, _)| net).filter(|net| self.why_spared(&others, net).is_some());
+        let change = Change { add: Vec::new(), remove: found.collect() };
+        others.enforce(&change, now.wall);
+        for net in &change.remove {
+            others.book.remove(net);
+        }
+        let all = others.votes.all();
+        self.think_over(&mut others, all, now);
+        info!("FLEET => {}, {} blocks of others in force", others.firewall.describe(), others.book.len());
+        self.others = Some(others);
+        self.tell_own_addresses();
+        Ok(())
+    }
+
+    /// Takes in what the others say.
+    pub(super) fn hear_fleet(&mut self, heard: Heard, now: Now) {
+        let Some(mut others) = self.others.take() else { return };
+        let longest = self.config.lengths.longest;
+        match heard {
+            Heard::Link(side, link) => self.note_link(&mut others, side, link, now),
+            Heard::Members(signs) => self.note_members(&mut others, signs, now),
+            Heard::Behind(behind) => others.behind = behind,
+            Heard::Entries { origin, entries, read } => {
+                let pardon = |entry: &Entry| match entry {
+                    Entry::Pardon { net, .. } => Some(*net),
+                    _ => None,
+                };
+                let pardoned: Vec<IpNet> = entries.iter().filter_map(pardon).collect();
+                let heard =
+                    entries.into_iter().filter_map(|entry| others.votes.hear(&origin, entry, longest, now.wall));
+                let nets: Vec<IpNet> = heard.collect();
+                others.votes.read_up_to(&origin, read);
+                others.changed = true;
+                self.think_over_within(&mut others, nets, now);
+                self.others = Some(others);
+                return self.pardon(&pardoned, now);
+            }
+            Heard::Set { origin, set, lacks, read } => {
+                let nets = others.votes.hear_set(&origin, &set, lacks, longest, now.wall);
+                others.votes.read_up_to(&origin, read);
+                others.changed = true;
+                self.think_over_within(&mut others, nets, now);
+            }
+            Heard::Unfit { origin, why } => {
+                others.unfit += 1;
+                let text = format!("FLEET => part of what {} says counts for nothing: {why}", escape(&origin));
+                self.say_once(Level::Warn, &text, now);
+            }
+            Heard::WantAll => others.link.order(Order::All(self.all_to_tell(now.wall))),
+        }
+        self.others = Some(others);
+    }
+
+    /// What is to be done every second.
+    pub(super) fn tick_fleet(&mut self, now: Now) {
+        let Some(mut others) = self.others.take() else { return };
+        let ended = others.book.due(now.wall);
+        if !ended.is_empty() {
+            self.change_others(
+                &mut others,
+                Vec::new(),
+                ended.iter().map(|net| (*net, "Timeout Unblock")).collect(),
+                now,
+            );
+        }
+        if passed(others.thought, now) >= AGAIN && !others.doubtful.is_empty() {
+            others.thought = now;
+            let doubtful = std::mem::take(&mut others.doubtful);
+            self.think_over(&mut others, doubtful, now);
+        }
+        if passed(others.tidied, now) >= TIDY {
+            others.tidied = now;
+            others.votes.expire(now.wall);
+        }
+        if others.changed && passed(others.remembered, now) >= REMEMBER {
+            others.remember(now);
+        }
+        if passed(others.verified, now) >= self.config.firewall.verify {
+            others.verified = now;
+            let verified = others.firewall.verify(&others.book, now.wall);
+            self.tell_repair(&verified.mended, now);
+            for why in &verified.failed {
+                self.say_once(Level::Error, &format!("ERROR => {why}"), now);
+            }
+            for Refused { net, .. } in verified.lost {
+                others.book.remove(&net);
+                others.doubtful.insert(net);
+            }
+        }
+        self.others = Some(others);
+    }
+
+    /// Thinks over all that is in force: who is protected may have changed.
+    pub(super) fn spare_others(&mut self, now: Now) {
+        let Some(mut others) = self.others.take() else { return };
+        let spared = others.book.by_end().map(|(net, _)| net).filter(|net| self.why_spared(&others, net).is_some());
+        let spared: Vec<IpNet> = spared.collect();
+        self.think_over(&mut others, spared, now);
+        self.others = Some(others);
+        self.tell_own_addresses();
+    }
+
+    /// Tells the others what was blocked and freed here.
+    pub(super) fn tell_fleet(&self, blocked: &[(IpNet, Block)], freed: &[(IpNet, &'static str)], now: UnixTime) {
+        let Some(others) = &self.others else { return };
+        let is_told = |(net, block): &&(IpNet, Block)| is_for_all(net) && block.reason != Reason::Adopted;
+        let blocks = blocked.iter().filter(is_told).map(|&(net, block)| Entry::Block {
+            net,
+            reason: block.reason,
+            seconds: block.end.since(now),
+        });
+        // What has ended has ended for all.
+        let frees = freed.iter().filter(|(net, why)| is_for_all(net) && *why != "Timeout Unblock");
+        let entries: Vec<Entry> = blocks.chain(frees.map(|(net, _)| Entry::Unblock(*net))).collect();
+        if !entries.is_empty() {
+            others.link.order(Order::Tell(entries));
+        }
+    }
+
+    /// Whether others' blocks cover this.
+    pub(super) fn is_blocked_by_others(&self, net: &IpNet) -> bool {
+        self.others.as_ref().is_some_and(|others| others.book.covering(net).is_some())
+    }
+
+    /// The administrator unblocks it here: no vote of others brings it back. True if it was blocked.
+    pub(super) fn unblock_others(&mut self, net: &IpNet, now: Now) -> bool {
+        let Some(mut others) = self.others.take() else { return false };
+        let held = others.book.get(net).copied();
+        if let Some(block) = held {
+            others.votes.bury(*net, block.end);
+            self.change_others(&mut others, Vec::new(), vec![(*net, "Manual Unblock")], now);
+            others.remember(now);
+        }
+        self.others = Some(others);
+        held.is_some()
+    }
+
+    /// The administrator blocks it here: what he unblocked before counts no more.
+    pub(super) fn dig_up(&mut self, net: &IpNet) {
+        if let Some(others) = &mut self.others {
+            others.changed |= others.votes.dig_up(net);
+        }
+    }
+
+    /// Frees all that is blocked because others say so; their votes until now are forgotten. Returns how many; `None`
+    /// without a fleet.
+    pub(super) fn flush_others(&mut self, now: Now) -> Option<usize> {
+        let mut others = self.others.take()?;
+        others.votes.forget_votes();
+        others.doubtful.clear();
+        let all: Vec<_> = others.book.by_end().map(|(net, _)| (net, "Flush")).collect();
+        let count = all.len();
+        self.change_others(&mut others, Vec::new(), all, now);
+        others.remember(now);
+        self.others = Some(others);
+        Some(count)
+    }
+
+    /// The blocks of others as the console lists them, soonest end first.
+    pub(super) fn lines_of_others(&self, now: UnixTime) -> Vec<BlockLine> {
+        let Some(others) = &self.others else { return Vec::new() };
+        let line = |(net, block): (IpNet, Block)| BlockLine {
+            net,
+            end: block.end,
+            reason: block.reason,
+            origin: Some(others.votes.origins(&net, now).join(", ")),
+        };
+        others.book.by_end().map(line).collect()
+    }
+
+    /// What others say of an address.
+    pub(super) fn fleet_on(&mut self, address: IpAddr, now: UnixTime) -> Option<FleetBlock> {
+        let mut others = self.others.take()?;
+        let net = IpNet::from(address);
+        let block = others.book.covering(&net);
+        let of = block.map_or(net, |(net, _)| net);
+        let origins: Vec<String> = others.votes.origins(&of, now).into_iter().map(str::to_owned).collect();
+        let spared = match block {
+            Some(_) => None,
+            None => others.votes.pardon(&net, now).map(|_| "pardoned".to_owned()).or(self.why_spared(&others, &net)),
+        };
+        let packets = block.and_then(|(net, _)| others.firewall.packets(&net));
+        self.others = Some(others);
+        let known = !origins.is_empty() || block.is_some();
+        known.then(|| FleetBlock { until: block.map(|(_, block)| block.end), origins, spared, packets })
+    }
+
+    /// The fleet for `status`.
+    pub(super) fn fleet_status(&self) -> Option<FleetStatus> {
+        let others = self.others.as_ref()?;
+        let votes = |name: &str| others.votes.members().find(|(of, _)| *of == name).map_or(0, |(_, votes)| votes);
+        let member = |sign: &Sign| MemberStatus {
+            votes: votes(&sign.name),
+            name: sign.name.clone(),
+            version: sign.content.as_ref().map(|content| content.version.clone()),
+        };
+        let [reading, writing] = others.links.clone();
+        Some(FleetStatus {
+            name: self.config.fleet.name.clone(),
+            members: others.members.iter().map(member).collect(),
+            blocks: others.book.len(),
+            votes: others.votes.len(),
+            reading,
+            writing,
+            behind: others.behind.as_secs(),
+            waiting: others.link.waiting(),
+            missed: others.link.missed(),
+            unfit: others.unfit,
+            firewall: others.firewall.describe(),
+        })
+    }
+
+    /// Each member, with the number of its blocks that count.
+    pub(super) fn votes_of_members(&self) -> Vec<(String, u64)> {
+        let members = self.others.iter().flat_map(|others| others.votes.members());
+        members.map(|(name, votes)| (name.to_owned(), votes as u64)).collect()
+    }
+
+    /// The wall clock was set.
+    pub(super) fn shift_others(&mut self, shift: impl Fn(UnixTime) -> UnixTime) {
+        if let Some(others) = &mut self.others {
+            others.book.shift(&shift);
+            others.votes.shift(&shift);
+        }
+    }
+
+    /// The firewall of the others' blocks.
+    pub(super) fn firewall_of_others(&mut self) -> Option<(&mut Box<dyn Firewall>, &Book)> {
+        self.others.as_mut().map(|others| (&mut others.firewall, &others.book))
+    }
+
+    /// Writes down what is known, for the next process.
+    pub(super) fn leave_fleet(&mut self, now: UnixTime) {
+        let Some(others) = &mut self.others else { return };
+        others.votes.expire(now);
+        if let Err(why) = memory::save(&others.memory, &memory::text(others.votes.memories())) {
+            log::error!("ERROR => cannot write {}: {why}", others.memory.display());
+        }
+    }
+
+    /// All that is blocked here and that others are to know, the surest first where there is too much.
+    fn all_to_tell(&self, now: UnixTime) -> Vec<(Live, u64)> {
+        let told =
+            self.book.least_sure().rev().filter(|(net, block)| is_for_all(net) && block.reason != Reason::Adopted);
+        let live = |(net, block): (IpNet, Block)| (Live { net, reason: Some(block.reason) }, block.end.since(now));
+        told.map(live).filter(|(_, left)| *left > 0).take(MOST_LIVE).collect()
+    }
+
+    fn tell_own_addresses(&self) {
+        if let Some(others) = &self.others {
+            let own = self.protection.machine().filter(|address| is_for_all(&IpNet::from(*address)));
+            others.link.order(Order::Own(own.collect()));
+        }
+    }
+
+    fn note_link(&mut self, others: &mut Others, side: Side, link: Link, now: Now) {
+        let (place, what) = match side {
+            Side::Reading => (0, "reading"),
+            Side::Writing => (1, "writing"),
+        };
+        let (up, text) = match link {
+            Link::Up => (true, String::new()),
+            Link::Down { why } => (false, escape(&why).to_string()),
+        };
+        let known = &mut others.links[place];
+        if up && !known.up {
+            info!("FLEET => {what} works");
+        } else if !up && (known.up || known.text != text) {
+            let text = format!("FLEET => {what} does not work ({text}); what is blocked stays blocked");
+            self.say_once(Level::Warn, &text, now);
+        }
+        if up != known.up {
+            known.since = now.wall;
+        }
+        (known.up, known.text) = (up, text);
+    }
+
+    fn note_members(&mut self, others: &mut Others, signs: Vec<Sign>, now: Now) {
+        let is_alive =
+            |signs: &[Sign], name: &str| signs.iter().any(|sign| sign.name == name && sign.content.is_some());
+        for Sign { name, content } in &signs {
+            match content {
+                Some(content) if !is_alive(&others.members, name) => {
+                    self.say_once(Level::Info, &format!("FLEET => {name} is there (SIPban {})", content.version), now);
+                }
+                None if is_alive(&others.members, name) => {
+                    self.say_once(Level::Warn, &format!("FLEET => {name} gives no sign of life"), now);
+                }
+                _ => {}
+            }
+        }
+        let addresses = signs.iter().filter_map(|sign| sign.content.as_ref()).flat_map(|content| &content.addresses);
+        let addresses: Allowlist = addresses.map(|address| IpNet::from(*address)).collect();
+        others.members = signs;
+        if addresses != others.addresses {
+            others.addresses = addresses;
+            let met = others.book.by_end().map(|(net, _)| net).filter(|net| others.addresses.meets(net));
+            let met: Vec<IpNet> = met.collect();
+            self.think_over(others, met, now);
+        }
+    }
+
+    /// The administrator of the fleet frees these here too.
+    fn pardon(&mut self, nets: &[IpNet], now: Now) {
+        let mut plan = Plan::default();
+        for (net, _) in self.book.by_end().filter(|(net, _)| nets.iter().any(|pardoned| pardoned.contains(net))) {
+            plan.free(net, "Pardoned");
+        }
+        for net in nets {
+            self.evidence.forget(net);
+        }
+        self.carry_out(plan, now);
+    }
+
+    /// The same as [`Owner::think_over`] for these and all that others said of anything within them.
+    fn think_over_within(&mut self, others: &mut Others, nets: Vec<IpNet>, now: Now) {
+        let is_wide = |net: &&IpNet| net.prefix_len() < net.max_prefix_len();
+        let within: Vec<IpNet> = nets.iter().filter(is_wide).flat_map(|net| others.votes.within(net)).collect();
+        let all: BTreeSet<IpNet> = nets.into_iter().chain(within).collect();
+        self.think_over(others, all, now);
+    }
+
+    /// Decides what is to become of these, and does it.
+    fn think_over(&mut self, others: &mut Others, nets: impl IntoIterator<Item = IpNet>, now: Now) {
+        let (mut blocks, mut frees) = (Vec::new(), Vec::new());
+        for net in nets {
+            let held = others.book.get(&net).copied();
+            match self.stance(others, &net, now) {
+                Stance::Block(block, origins) => {
+                    let is_same =
+                        |held: &Block| held.end.0.abs_diff(block.end.0) <= SAME_END && held.reason == block.reason;
+                    if !held.as_ref().is_some_and(is_same) {
+                        blocks.push((net, block, origins));
+                    }
+                }
+                Stance::Nothing(why) => frees.extend(held.map(|_| (net, why))),
+                Stance::Spare(text) => {
+                    if self.spared.allow(Level::Info, &text, now) {
+                        info!("{text}");
+                    }
+                    frees.extend(held.map(|_| (net, "White List")));
+                }
+                Stance::Wait => drop(others.doubtful.insert(net)),
+            }
+        }
+        self.change_others(others, blocks, frees, now);
+    }
+
+    fn stance(&self, others: &Others, net: &IpNet, now: Now) -> Stance {
+        let Some(Word { end, reason, origins }) = others.votes.word(net, self.config.fleet.votes as usize, now.wall)
+        else {
+            let is_pardoned = others.votes.pardon(net, now.wall).is_some();
+            return Stance::Nothing(if is_pardoned { "Pardoned" } else { "Withdrawn" });
+        };
+        let origins = origins.join(", ");
+        if let Some(why) = self.why_spared(others, net) {
+            return Stance::Spare(format!("FLEET => {} not blocked ({reason}, says {origins}): {why}", Plain(*net)));
+        }
+        let is_new = others.book.get(net).is_none();
+        // What others see may be what is wrong here too: a directory of accounts that all of them share.
+        let is_bad_weather = self.evidence.refusing().is_some() && reason != Reason::Manual;
+        if is_new && (is_bad_weather || others.book.len() >= others.firewall.capacity()) {
+            return Stance::Wait;
+        }
+        Stance::Block(Block { proof: Proof::Claimed, ..Block::new(now.wall, end, reason) }, origins)
+    }
+
+    /// Why others cannot have this blocked here, in words.
+    fn why_spared(&self, others: &Others, net: &IpNet) -> Option<String> {
+        let protected = self.gate().forbids(net).map(|denied| denied.to_string());
+        let member = || others.addresses.meets(net).then(|| "it is a member of the fleet".to_owned());
+        // What lives in a /64 is known by all of it.
+        let around = judge::source(&self.evidence, &self.policy, net.addr());
+        let is_home = || self.evidence.lives_in(net) || self.evidence.lives_in(&around);
+        let home = || is_home().then(|| "accounts live here".to_owned());
+        protected.or_else(member).or_else(home)
+    }
+
+    /// Enforce, commit, tell.
+    fn change_others(
+        &mut self,
+        others: &mut Others,
+        blocks: Vec<(IpNet, Block, String)>,
+        frees: Vec<(IpNet, &'static str)>,
+        now: Now,
+    ) {
+        if blocks.is_empty() && frees.is_empty() {
+            return;
+        }
+        let change = Change {
+            add: blocks.iter().map(|(net, block, _)| (*net, block.end)).collect(),
+            remove: frees.iter().map(|(net, _)| *net).collect(),
+        };
+        let refusals = others.enforce(&change, now.wall);
+        let refused: BTreeSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
+        let mut lines = Vec::new();
+        for (net, why) in frees.into_iter().filter(|(net, _)| !refused.contains(net)) {
+            others.book.remove(&net);
+            lines.push(format!("FLEET => {} freed ({why})", Plain(net)));
+        }
+        for (net, block, origins) in blocks.into_iter().filter(|(net, ..)| !refused.contains(net)) {
+            if others.book.get(&net).is_none() {
+                lines.push(format!("FLEET => {} blocked ({}, says {origins})", Plain(net), block.reason));
+            }
+            others.book.insert(net, block);
+        }
+        for Refused { net, why } in refusals {
+            let text = format!("ERROR => what others say of {} is not in force, to be tried again: {why}", Plain(net));
+            self.say_once(Level::Error, &text, now);
+            others.doubtful.insert(net);
+        }
+        let named = self.lines.take(lines.len(), now);
+        if named > 0 {
+            info!("{}", lines[..named].join("\n"));
+        }
+    }
+}
+
+impl Others {
+    fn enforce(&mut self, change: &Change, now: UnixTime) -> Vec<Refused> {
+        let applied = self.firewall.apply(&self.book, change, now);
+        if !applied.mended.is_empty() {
+            warn!("REPAIR => {} of the fleet's blocks", applied.mended.join(", "));
+        }
+        applied.refused
+    }
+
+    fn remember(&mut self, now: Now) {
+        (self.changed, self.remembered) = (false, now);
+        self.link.order(Order::Remember(memory::text(self.votes.memories())));
+    }
+}
