@@ -17,6 +17,7 @@ pub mod budget;
 pub mod entry;
 pub mod keys;
 pub mod memory;
+pub mod pardons;
 pub mod place;
 mod reader;
 pub mod saying;

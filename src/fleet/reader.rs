@@ -1,5 +1,7 @@
 //! The thread that reads what the others say, and tells the owner.
 
+mod stream;
+
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use redis::{Cmd, Value, cmd};
 
 use super::answer::{self, Brought};
-use super::budget::{Budget, MOST_LIVE};
+use super::budget::MOST_LIVE;
 use super::entry::Entry;
 use super::keys::Keys;
 use super::place::{Id, Onward};
@@ -17,6 +19,7 @@ use super::votes::{Lacks, MOST_MEMBERS};
 use super::{Heard, Link, RETRY, Side, Tell, later};
 use crate::config::Fleet as Config;
 use crate::model::clock::Clock;
+use stream::Stream;
 
 /// Time between two looks at who is there, and whether the streams are still those that were read.
 const LOOK: Duration = Duration::from_secs(10);
@@ -48,17 +51,6 @@ pub(super) struct Reader {
     streams: BTreeMap<String, Stream>,
     tell: Tell,
     clock: Clock,
-}
-
-/// What is known of another's stream.
-struct Stream {
-    read: Option<Id>,
-    budget: Budget,
-    /// The set of its live blocks is to be read before anything else of it.
-    set: Option<Lacks>,
-    /// It is asked for alone: it may be the one whose answer is too long, or that is no stream.
-    alone: bool,
-    muted: Option<Duration>,
 }
 
 /// Why there is nothing more to read.
@@ -350,26 +342,6 @@ impl Reader {
 
     fn now(&self) -> Duration {
         self.clock.now().monotonic
-    }
-}
-
-impl Stream {
-    fn new(now: Duration) -> Stream {
-        Stream { read: None, budget: Budget::new(now), set: None, alone: false, muted: None }
-    }
-
-    /// What was said before this entry is to be learned from the set of live blocks.
-    fn start_over(&mut self, last: Id, lacks: Lacks) {
-        self.read = Some(last);
-        self.set = Some(lacks);
-    }
-
-    fn may_be_read(&mut self, now: Duration) -> bool {
-        !self.is_muted(now) && self.budget.entries(now) > 0
-    }
-
-    fn is_muted(&self, now: Duration) -> bool {
-        self.muted.is_some_and(|until| now < until)
     }
 }
 

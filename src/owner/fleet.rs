@@ -7,31 +7,30 @@
 //! INVARIANT: the book of the others claims only what the kernel was seen to take, and nobody in it is protected, lives
 //! here or is a member.
 
+mod asked;
+mod force;
+
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use log::{Level, info, warn};
 
-use super::gate::Plan;
 use super::startup::MakeFirewall;
 use super::{Owner, passed};
-use crate::console::request::{FleetBlock, FleetStatus, LinkStatus, MemberStatus};
+use crate::console::request::LinkStatus;
 use crate::firewall::{Change, Error, Firewall, Refused};
 use crate::fleet::budget::MOST_LIVE;
 use crate::fleet::entry::{Entry, Live, is_for_all};
 use crate::fleet::sign::Sign;
-use crate::fleet::votes::{Memory, Votes, Word};
+use crate::fleet::votes::{Memory, Votes};
 use crate::fleet::{Fleet, Heard, Link, Order, Side, memory};
-use crate::judge;
 use crate::logging::escape;
 use crate::model::allowlist::Allowlist;
-use crate::model::block::{Block, BlockLine, Proof, Reason};
+use crate::model::block::{Block, Reason};
 use crate::model::book::Book;
 use crate::model::clock::{Now, UnixTime};
-use crate::model::net::Plain;
 
 /// Seconds until what could not come into force is thought over again.
 const AGAIN: u64 = 10;
@@ -82,18 +81,6 @@ pub(super) struct Others {
     remembered: Now,
     tidied: Now,
     verified: Now,
-}
-
-/// What is to become of an address that others block.
-enum Stance {
-    /// It is blocked.
-    Block(Block, String),
-    /// Nobody, or not enough, want it.
-    Nothing(&'static str),
-    /// It is not, because of this, in words.
-    Spare(String),
-    /// It stays as it is until this has passed.
-    Wait,
 }
 
 impl Owner {
@@ -219,14 +206,9 @@ impl Owner {
         self.others = Some(others);
     }
 
-    /// Thinks over all that is in force: who is protected may have changed.
-    pub(super) fn spare_others(&mut self, now: Now) {
-        let Some(mut others) = self.others.take() else { return };
-        let spared = others.book.by_end().map(|(net, _)| net).filter(|net| self.why_spared(&others, net).is_some());
-        let spared: Vec<IpNet> = spared.collect();
-        self.think_over(&mut others, spared, now);
-        self.others = Some(others);
-        self.tell_own_addresses();
+    /// Whether others' blocks cover this.
+    pub(super) fn is_blocked_by_others(&self, net: &IpNet) -> bool {
+        self.others.as_ref().is_some_and(|others| others.book.covering(net).is_some())
     }
 
     /// Tells the others what was blocked and freed here.
@@ -244,105 +226,6 @@ impl Owner {
         if !entries.is_empty() {
             others.link.order(Order::Tell(entries));
         }
-    }
-
-    /// Whether others' blocks cover this.
-    pub(super) fn is_blocked_by_others(&self, net: &IpNet) -> bool {
-        self.others.as_ref().is_some_and(|others| others.book.covering(net).is_some())
-    }
-
-    /// The administrator unblocks it here: no vote of others brings it back. True if it was blocked.
-    pub(super) fn unblock_others(&mut self, net: &IpNet, now: Now) -> bool {
-        let Some(mut others) = self.others.take() else { return false };
-        let held = others.book.get(net).copied();
-        if let Some(block) = held {
-            others.votes.bury(*net, block.end);
-            self.change_others(&mut others, Vec::new(), vec![(*net, "Manual Unblock")], now);
-            others.remember(now);
-        }
-        self.others = Some(others);
-        held.is_some()
-    }
-
-    /// The administrator blocks it here: what he unblocked before counts no more.
-    pub(super) fn dig_up(&mut self, net: &IpNet) {
-        if let Some(others) = &mut self.others {
-            others.changed |= others.votes.dig_up(net);
-        }
-    }
-
-    /// Frees all that is blocked because others say so; their votes until now are forgotten. Returns how many; `None`
-    /// without a fleet.
-    pub(super) fn flush_others(&mut self, now: Now) -> Option<usize> {
-        let mut others = self.others.take()?;
-        others.votes.forget_votes();
-        others.doubtful.clear();
-        let all: Vec<_> = others.book.by_end().map(|(net, _)| (net, "Flush")).collect();
-        let count = all.len();
-        self.change_others(&mut others, Vec::new(), all, now);
-        others.remember(now);
-        self.others = Some(others);
-        Some(count)
-    }
-
-    /// The blocks of others as the console lists them, soonest end first.
-    pub(super) fn lines_of_others(&self, now: UnixTime) -> Vec<BlockLine> {
-        let Some(others) = &self.others else { return Vec::new() };
-        let line = |(net, block): (IpNet, Block)| BlockLine {
-            net,
-            end: block.end,
-            reason: block.reason,
-            origin: Some(others.votes.origins(&net, now).join(", ")),
-        };
-        others.book.by_end().map(line).collect()
-    }
-
-    /// What others say of an address.
-    pub(super) fn fleet_on(&mut self, address: IpAddr, now: UnixTime) -> Option<FleetBlock> {
-        let mut others = self.others.take()?;
-        let net = IpNet::from(address);
-        let block = others.book.covering(&net);
-        let of = block.map_or(net, |(net, _)| net);
-        let origins: Vec<String> = others.votes.origins(&of, now).into_iter().map(str::to_owned).collect();
-        let spared = match block {
-            Some(_) => None,
-            None => others.votes.pardon(&net, now).map(|_| "pardoned".to_owned()).or(self.why_spared(&others, &net)),
-        };
-        let packets = block.and_then(|(net, _)| others.firewall.packets(&net));
-        self.others = Some(others);
-        let known = !origins.is_empty() || block.is_some();
-        known.then(|| FleetBlock { until: block.map(|(_, block)| block.end), origins, spared, packets })
-    }
-
-    /// The fleet for `status`.
-    pub(super) fn fleet_status(&self) -> Option<FleetStatus> {
-        let others = self.others.as_ref()?;
-        let votes = |name: &str| others.votes.members().find(|(of, _)| *of == name).map_or(0, |(_, votes)| votes);
-        let member = |sign: &Sign| MemberStatus {
-            votes: votes(&sign.name),
-            name: sign.name.clone(),
-            version: sign.content.as_ref().map(|content| content.version.clone()),
-        };
-        let [reading, writing] = others.links.clone();
-        Some(FleetStatus {
-            name: self.config.fleet.name.clone(),
-            members: others.members.iter().map(member).collect(),
-            blocks: others.book.len(),
-            votes: others.votes.len(),
-            reading,
-            writing,
-            behind: others.behind.as_secs(),
-            waiting: others.link.waiting(),
-            missed: others.link.missed(),
-            unfit: others.unfit,
-            firewall: others.firewall.describe(),
-        })
-    }
-
-    /// Each member, with the number of its blocks that count.
-    pub(super) fn votes_of_members(&self) -> Vec<(String, u64)> {
-        let members = self.others.iter().flat_map(|others| others.votes.members());
-        members.map(|(name, votes)| (name.to_owned(), votes as u64)).collect()
     }
 
     /// The wall clock was set.
@@ -426,121 +309,6 @@ impl Owner {
             let met = others.book.by_end().map(|(net, _)| net).filter(|net| others.addresses.meets(net));
             let met: Vec<IpNet> = met.collect();
             self.think_over(others, met, now);
-        }
-    }
-
-    /// The administrator of the fleet frees these here too.
-    fn pardon(&mut self, nets: &[IpNet], now: Now) {
-        let mut plan = Plan::default();
-        for (net, _) in self.book.by_end().filter(|(net, _)| nets.iter().any(|pardoned| pardoned.contains(net))) {
-            plan.free(net, "Pardoned");
-        }
-        for net in nets {
-            self.evidence.forget(net);
-        }
-        self.carry_out(plan, now);
-    }
-
-    /// The same as [`Owner::think_over`] for these and all that others said of anything within them.
-    fn think_over_within(&mut self, others: &mut Others, nets: Vec<IpNet>, now: Now) {
-        let is_wide = |net: &&IpNet| net.prefix_len() < net.max_prefix_len();
-        let within: Vec<IpNet> = nets.iter().filter(is_wide).flat_map(|net| others.votes.within(net)).collect();
-        let all: BTreeSet<IpNet> = nets.into_iter().chain(within).collect();
-        self.think_over(others, all, now);
-    }
-
-    /// Decides what is to become of these, and does it.
-    fn think_over(&mut self, others: &mut Others, nets: impl IntoIterator<Item = IpNet>, now: Now) {
-        let (mut blocks, mut frees) = (Vec::new(), Vec::new());
-        for net in nets {
-            let held = others.book.get(&net).copied();
-            match self.stance(others, &net, now) {
-                Stance::Block(block, origins) => {
-                    let is_same =
-                        |held: &Block| held.end.0.abs_diff(block.end.0) <= SAME_END && held.reason == block.reason;
-                    if !held.as_ref().is_some_and(is_same) {
-                        blocks.push((net, block, origins));
-                    }
-                }
-                Stance::Nothing(why) => frees.extend(held.map(|_| (net, why))),
-                Stance::Spare(text) => {
-                    if self.spared.allow(Level::Info, &text, now) {
-                        info!("{text}");
-                    }
-                    frees.extend(held.map(|_| (net, "White List")));
-                }
-                Stance::Wait => drop(others.doubtful.insert(net)),
-            }
-        }
-        self.change_others(others, blocks, frees, now);
-    }
-
-    fn stance(&self, others: &Others, net: &IpNet, now: Now) -> Stance {
-        let Some(Word { end, reason, origins }) = others.votes.word(net, self.config.fleet.votes as usize, now.wall)
-        else {
-            let is_pardoned = others.votes.pardon(net, now.wall).is_some();
-            return Stance::Nothing(if is_pardoned { "Pardoned" } else { "Withdrawn" });
-        };
-        let origins = origins.join(", ");
-        if let Some(why) = self.why_spared(others, net) {
-            return Stance::Spare(format!("FLEET => {} not blocked ({reason}, says {origins}): {why}", Plain(*net)));
-        }
-        let is_new = others.book.get(net).is_none();
-        // What others see may be what is wrong here too: a directory of accounts that all of them share.
-        let is_bad_weather = self.evidence.refusing().is_some() && reason != Reason::Manual;
-        if is_new && (is_bad_weather || others.book.len() >= others.firewall.capacity()) {
-            return Stance::Wait;
-        }
-        Stance::Block(Block { proof: Proof::Claimed, ..Block::new(now.wall, end, reason) }, origins)
-    }
-
-    /// Why others cannot have this blocked here, in words.
-    fn why_spared(&self, others: &Others, net: &IpNet) -> Option<String> {
-        let protected = self.gate().forbids(net).map(|denied| denied.to_string());
-        let member = || others.addresses.meets(net).then(|| "it is a member of the fleet".to_owned());
-        // What lives in a /64 is known by all of it.
-        let around = judge::source(&self.evidence, &self.policy, net.addr());
-        let is_home = || self.evidence.lives_in(net) || self.evidence.lives_in(&around);
-        let home = || is_home().then(|| "accounts live here".to_owned());
-        protected.or_else(member).or_else(home)
-    }
-
-    /// Enforce, commit, tell.
-    fn change_others(
-        &mut self,
-        others: &mut Others,
-        blocks: Vec<(IpNet, Block, String)>,
-        frees: Vec<(IpNet, &'static str)>,
-        now: Now,
-    ) {
-        if blocks.is_empty() && frees.is_empty() {
-            return;
-        }
-        let change = Change {
-            add: blocks.iter().map(|(net, block, _)| (*net, block.end)).collect(),
-            remove: frees.iter().map(|(net, _)| *net).collect(),
-        };
-        let refusals = others.enforce(&change, now.wall);
-        let refused: BTreeSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
-        let mut lines = Vec::new();
-        for (net, why) in frees.into_iter().filter(|(net, _)| !refused.contains(net)) {
-            others.book.remove(&net);
-            lines.push(format!("FLEET => {} freed ({why})", Plain(net)));
-        }
-        for (net, block, origins) in blocks.into_iter().filter(|(net, ..)| !refused.contains(net)) {
-            if others.book.get(&net).is_none() {
-                lines.push(format!("FLEET => {} blocked ({}, says {origins})", Plain(net), block.reason));
-            }
-            others.book.insert(net, block);
-        }
-        for Refused { net, why } in refusals {
-            let text = format!("ERROR => what others say of {} is not in force, to be tried again: {why}", Plain(net));
-            self.say_once(Level::Error, &text, now);
-            others.doubtful.insert(net);
-        }
-        let named = self.lines.take(lines.len(), now);
-        if named > 0 {
-            info!("{}", lines[..named].join("\n"));
         }
     }
 }

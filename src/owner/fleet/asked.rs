@@ -1,0 +1,107 @@
+//! What the console asks of the fleet.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::super::Owner;
+use crate::console::request::{FleetBlock, FleetStatus, MemberStatus};
+use crate::fleet::sign::Sign;
+use crate::model::block::{Block, BlockLine};
+use crate::model::clock::{Now, UnixTime};
+
+impl Owner {
+    /// The administrator unblocks it here: no vote of others brings it back. True if it was blocked.
+    pub(in crate::owner) fn unblock_others(&mut self, net: &IpNet, now: Now) -> bool {
+        let Some(mut others) = self.others.take() else { return false };
+        let held = others.book.get(net).copied();
+        if let Some(block) = held {
+            others.votes.bury(*net, block.end);
+            self.change_others(&mut others, Vec::new(), vec![(*net, "Manual Unblock")], now);
+            others.remember(now);
+        }
+        self.others = Some(others);
+        held.is_some()
+    }
+
+    /// The administrator blocks it here: what he unblocked before counts no more.
+    pub(in crate::owner) fn dig_up(&mut self, net: &IpNet) {
+        if let Some(others) = &mut self.others {
+            others.changed |= others.votes.dig_up(net);
+        }
+    }
+
+    /// Frees all that is blocked because others say so; their votes until now are forgotten. Returns how many; `None`
+    /// without a fleet.
+    pub(in crate::owner) fn flush_others(&mut self, now: Now) -> Option<usize> {
+        let mut others = self.others.take()?;
+        others.votes.forget_votes();
+        others.doubtful.clear();
+        let all: Vec<_> = others.book.by_end().map(|(net, _)| (net, "Flush")).collect();
+        let count = all.len();
+        self.change_others(&mut others, Vec::new(), all, now);
+        others.remember(now);
+        self.others = Some(others);
+        Some(count)
+    }
+
+    /// The blocks of others as the console lists them, soonest end first.
+    pub(in crate::owner) fn lines_of_others(&self, now: UnixTime) -> Vec<BlockLine> {
+        let Some(others) = &self.others else { return Vec::new() };
+        let line = |(net, block): (IpNet, Block)| BlockLine {
+            net,
+            end: block.end,
+            reason: block.reason,
+            origin: Some(others.votes.origins(&net, now).join(", ")),
+        };
+        others.book.by_end().map(line).collect()
+    }
+
+    /// What others say of an address.
+    pub(in crate::owner) fn fleet_on(&mut self, address: IpAddr, now: UnixTime) -> Option<FleetBlock> {
+        let mut others = self.others.take()?;
+        let net = IpNet::from(address);
+        let block = others.book.covering(&net);
+        let of = block.map_or(net, |(net, _)| net);
+        let origins: Vec<String> = others.votes.origins(&of, now).into_iter().map(str::to_owned).collect();
+        let spared = match block {
+            Some(_) => None,
+            None => others.votes.pardon(&net, now).map(|_| "pardoned".to_owned()).or(self.why_spared(&others, &net)),
+        };
+        let packets = block.and_then(|(net, _)| others.firewall.packets(&net));
+        self.others = Some(others);
+        let known = !origins.is_empty() || block.is_some();
+        known.then(|| FleetBlock { until: block.map(|(_, block)| block.end), origins, spared, packets })
+    }
+
+    /// The fleet for `status`.
+    pub(in crate::owner) fn fleet_status(&self) -> Option<FleetStatus> {
+        let others = self.others.as_ref()?;
+        let votes = |name: &str| others.votes.members().find(|(of, _)| *of == name).map_or(0, |(_, votes)| votes);
+        let member = |sign: &Sign| MemberStatus {
+            votes: votes(&sign.name),
+            name: sign.name.clone(),
+            version: sign.content.as_ref().map(|content| content.version.clone()),
+        };
+        let [reading, writing] = others.links.clone();
+        Some(FleetStatus {
+            name: self.config.fleet.name.clone(),
+            members: others.members.iter().map(member).collect(),
+            blocks: others.book.len(),
+            votes: others.votes.len(),
+            reading,
+            writing,
+            behind: others.behind.as_secs(),
+            waiting: others.link.waiting(),
+            missed: others.link.missed(),
+            unfit: others.unfit,
+            firewall: others.firewall.describe(),
+        })
+    }
+
+    /// Each member, with the number of its blocks that count.
+    pub(in crate::owner) fn votes_of_members(&self) -> Vec<(String, u64)> {
+        let members = self.others.iter().flat_map(|others| others.votes.members());
+        members.map(|(name, votes)| (name.to_owned(), votes as u64)).collect()
+    }
+}
