@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use log::{error, warn};
+use log::{error, info, warn};
 
 use crate::ami;
 use crate::cli::Run;
@@ -124,13 +124,18 @@ fn assemble(
     Ok(owner)
 }
 
-/// Starts the threads of the fleet, if there is one.
+/// Starts the threads of the fleet, if there is one. If not, what others blocked when there was one is not blocked any
+/// more.
 fn join_fleet(config: &Config, sender: &Sender<Event>, clock: &Clock) -> Result<Option<FleetParts>, Failure> {
     if config.fleet.url.is_none() {
+        remove_rules_of_fleet(config);
         return Ok(None);
     }
     let file = memory::beside(&config.journal);
-    let (memories, strange) = memory::load(&file).map_err(|why| Failure::from(why).about(&file))?;
+    let about = |why| Failure::from(why).about(&file);
+    let (memories, strange) = memory::load(&file).map_err(about)?;
+    // Before there is any rule for others: a daemon without a fleet looks for such rules where there is this file.
+    memory::save(&file, &memory::text(memories.iter().cloned())).map_err(about)?;
     if strange > 0 {
         warn!("FLEET => {strange} lines of {} cannot be read and are passed over", file.display());
     }
@@ -142,6 +147,19 @@ fn join_fleet(config: &Config, sender: &Sender<Event>, clock: &Clock) -> Result<
         .map_err(no_thread)?;
     let firewall = Box::new(|config: &Config, traffic| choice::make(&config.firewall.of_the_fleet(), traffic));
     Ok(Some(FleetParts { link, firewall, memories, memory: file }))
+}
+
+/// Where there never was a fleet, nothing is looked for.
+fn remove_rules_of_fleet(config: &Config) {
+    if !memory::beside(&config.journal).exists() {
+        return;
+    }
+    for left in choice::remove(&config.firewall.of_the_fleet()) {
+        match left {
+            Ok(what) => info!("FLEET => {what} is gone: there is no fleet any more"),
+            Err(why) => error!("ERROR => what other PBXs asked for is still blocked: {why}"),
+        }
+    }
 }
 
 fn no_thread(why: io::Error) -> Failure {

@@ -6,7 +6,7 @@ use super::iptables::Iptables;
 use super::neighbours::Neighbour;
 use super::nft::{self, Nft};
 use super::run::Program;
-use super::succession::Succession;
+use super::succession::{self, Succession};
 use super::{Error, Firewall, Traffic};
 use crate::config::{Backend, FirewallConfig};
 use crate::model::target::Holder;
@@ -80,4 +80,10 @@ pub fn make(config: &FirewallConfig, traffic: Traffic) -> Result<Box<dyn Firewal
         log::info!("BACKEND => {backend}, because {why}");
     }
     Ok(Box::new(Succession::new(new, backend, config)))
+}
+
+/// Removes the chain, the sets and the table of this configuration, whichever there are: what each was, or why it stays.
+pub fn remove(config: &FirewallConfig) -> Vec<Result<String, Error>> {
+    let left = succession::everything_left(config).into_iter();
+    left.map(|mut left| left.remove().map(|()| left.describe())).collect()
 }

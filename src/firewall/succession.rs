@@ -34,17 +34,32 @@ pub(super) struct Succession {
     left: Vec<Box<dyn Left>>,
 }
 
+/// Everything that there is of the chain, the sets and the table of this configuration.
+pub(super) fn everything_left(config: &FirewallConfig) -> Vec<Box<dyn Left>> {
+    // A set can go when no rule of a chain speaks of it any more.
+    [chain(config), sets(config), table(config)].into_iter().flatten().collect()
+}
+
+fn chain(config: &FirewallConfig) -> Option<Box<dyn Left>> {
+    ChainLeft::find(config).map(|left| Box::new(left) as Box<dyn Left>)
+}
+
+fn sets(config: &FirewallConfig) -> Option<Box<dyn Left>> {
+    SetsLeft::find(config).map(|left| Box::new(left) as Box<dyn Left>)
+}
+
+fn table(config: &FirewallConfig) -> Option<Box<dyn Left>> {
+    TableLeft::find(config).map(|left| Box::new(left) as Box<dyn Left>)
+}
+
 impl Succession {
     /// Looks for what the backends other than `backend` may have left; touches nothing.
     pub(super) fn new(new: Box<dyn Firewall>, backend: Backend, config: &FirewallConfig) -> Succession {
-        let chain = || ChainLeft::find(config).map(|left| Box::new(left) as Box<dyn Left>);
-        let sets = || SetsLeft::find(config).map(|left| Box::new(left) as Box<dyn Left>);
-        let table = || TableLeft::find(config).map(|left| Box::new(left) as Box<dyn Left>);
         // The chain is the same for rules and sets, and each of them takes over what stands in it.
         let left = match backend {
-            Backend::Nft => [chain(), sets()],
-            Backend::Ipset => [table(), None],
-            Backend::Iptables | Backend::Auto => [sets(), table()],
+            Backend::Nft => [chain(config), sets(config)],
+            Backend::Ipset => [table(config), None],
+            Backend::Iptables | Backend::Auto => [sets(config), table(config)],
         };
         Succession { new, left: left.into_iter().flatten().collect() }
     }

@@ -240,6 +240,47 @@ fn a_daemon_that_is_killed_and_started_without_the_server_blocks_whom_others_sai
 }
 
 #[test]
+fn a_daemon_that_leaves_the_fleet_after_a_crash_frees_whom_others_said_and_nobody_else() {
+    for backend in ["iptables", "ipset", "nft"] {
+        let Some(mut hub) = Hub::new(2, backend) else { return };
+        hub.start();
+        hub.pbxs[0].attack(ATTACKER);
+        hub.pbxs[1].wait_for_log(&format!("FLEET => {ATTACKER} blocked"));
+        hub.pbxs[1].attack_and_block("203.0.113.9");
+        hub.pbxs[1].kill();
+        hub.pbxs[1].set("fleet.url", "");
+        hub.pbxs[1].start();
+        hub.pbxs[1].wait_for_log("is gone: there is no fleet any more");
+        assert!(hub.arrives(2) && hub.pbxs[1].is_blocked("203.0.113.9"), "{backend}");
+        let netns = &hub.pbxs[1].netns;
+        let rules = ["iptables-save", "ip6tables-save", "ipset save", "nft list tables"]
+            .map(|command| netns.run(&command.split(' ').collect::<Vec<_>>()));
+        assert!(!rules.concat().contains("-fleet"), "{backend}: {rules:?}");
+    }
+}
+
+#[test]
+fn another_backend_takes_over_whom_others_said() {
+    for (old, new) in [("iptables", "nft"), ("nft", "ipset"), ("ipset", "iptables")] {
+        let Some(mut hub) = Hub::new(2, old) else { return };
+        hub.start();
+        hub.pbxs[0].attack(ATTACKER);
+        hub.pbxs[1].wait_for_log(&format!("FLEET => {ATTACKER} blocked"));
+        hub.pbxs[1].kill();
+        hub.netns.enter(|| hub.redis.kill());
+        hub.pbxs[1].set("iptables.backend", new);
+        hub.pbxs[1].set("iptables.verify", 1);
+        hub.pbxs[1].start();
+        assert!(!hub.arrives(2), "{old} to {new}");
+        // The set of one backend stands in the chain of the other, which is kept.
+        if (old, new) != ("ipset", "iptables") {
+            hub.pbxs[1].wait_for_log("-fleet of the one before is gone");
+        }
+        assert!(!hub.arrives(2), "{old} to {new}");
+    }
+}
+
+#[test]
 fn rules_of_the_fleet_that_another_program_takes_away_come_back() {
     let Some(mut hub) = Hub::new(2, "iptables") else { return };
     hub.pbxs[1].set("iptables.verify", 1);
