@@ -120,6 +120,7 @@ fn the_log_and_its_rotations_are_counted_to_the_last_line() {
             { "reason": "Challenge Sent", "blocks": 1 },
             { "reason": "Manual block", "blocks": 1 },
         ],
+        "by_member": [],
         "top_addresses": [
             { "address": "221.121.138.167", "blocks": 3, "first": "2019-06-12 12:01:55", "last": "2019-06-15 23:59:59" },
             { "address": "77.247.110.15", "blocks": 1, "first": "2019-06-12 13:02:01", "last": "2019-06-12 13:02:01" },
@@ -159,6 +160,23 @@ fn text_fits_eighty_columns_and_shows_empty_days() {
     let narrow = bed.stats(&[]).env("COLUMNS", "50").assert().success().get_output().stdout.clone();
     let narrow = String::from_utf8(narrow).unwrap();
     assert!(narrow.lines().filter(|line| line.contains('#')).all(|line| line.len() <= 50), "{narrow}");
+}
+
+#[test]
+fn blocks_because_other_pbxs_said_so_are_counted_by_who_said_so_and_apart() {
+    let bed = Bed::new();
+    bed.log(
+        "sipban.log",
+        "[2026-06-15 00:00:00] FLEET => 192.0.2.1 blocked (Failed ACL, says pbx2, pbx3)\n\
+         [2026-06-15 00:00:00] FLEET => 192.0.2.2 blocked (Failed ACL, says pbx3)\n\
+         [2026-06-15 00:00:01] FLEET => 192.0.2.2 freed (Withdrawn)\n",
+    );
+    let report = bed.json(&[]);
+    assert_eq!(report["by_member"], json!([{ "name": "pbx3", "blocks": 2 }, { "name": "pbx2", "blocks": 1 }]));
+    assert_eq!((&report["blocks"], &report["malformed"]), (&json!(0), &json!(0)));
+    let text = bed.text(&[]);
+    assert!(text.contains("\nBlocks because other PBXs said so\n  pbx3  2 ####"), "{text}");
+    assert!(bed.text(&["--csv"]).contains("\nmember,pbx3,2,,,\n"));
 }
 
 #[test]

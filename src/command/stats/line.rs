@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use time::{Date, Duration, Month};
 
 use crate::model::block::Reason;
+use crate::model::member::is_name;
 use crate::model::net::Plain;
 
 /// Years that a log of ours can be of. The last one is the last whole one that a [`Moment`] can hold.
@@ -21,18 +22,20 @@ pub(super) struct Moment(pub u32);
 
 /// A line that is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct Line<'a> {
     /// When it was written.
     pub at: Moment,
     /// What happened.
-    pub what: What,
+    pub what: What<'a>,
 }
 
 /// What a line tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum What<'a> {
     /// An address or a network was blocked.
     Block(IpNet, Cause),
+    /// The same because these other PBXs said so: their names, with commas between.
+    Theirs(&'a str),
     /// Whether events of Asterisk come from now on.
     Sensor(Sensor),
     /// The PBX, which was at fault itself, is well again.
@@ -98,7 +101,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// What a line says, without its end; `None` if it is damaged or not of our log.
-    pub(super) fn read(&mut self, line: &[u8]) -> Option<Line> {
+    pub(super) fn read<'a>(&mut self, line: &'a [u8]) -> Option<Line<'a>> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (stamp, text) = line.split_at_checked(22)?;
         let [b'[', date @ .., b']', b' '] = stamp else { return None };
@@ -196,7 +199,7 @@ impl Cause {
 }
 
 /// `221.121.138.167 (Invalid Account)`, or without a reason.
-fn block(text: &[u8]) -> Option<What> {
+fn block(text: &[u8]) -> Option<What<'_>> {
     let end = memchr::memchr(b' ', text).unwrap_or(text.len());
     let (address, rest) = text.split_at(end);
     let Plain(net) = std::str::from_utf8(address).ok()?.parse().ok()?;
@@ -213,8 +216,8 @@ fn block(text: &[u8]) -> Option<What> {
     Some(What::Block(net, cause))
 }
 
-fn other(text: &[u8]) -> What {
-    const STARTS: [(&[u8], What); 8] = [
+fn other(text: &[u8]) -> What<'_> {
+    const STARTS: [(&[u8], What<'static>); 8] = [
         (b"UNBLOCK => ", What::Other(Kind::Unblock)),
         (b"REPAIR => ", What::Other(Kind::Repair)),
         (b"ERROR => ", What::Other(Kind::Error)),
@@ -225,14 +228,16 @@ fn other(text: &[u8]) -> What {
         (b"SipBan Stop", What::Sensor(Sensor::Stop)),
     ];
     let known = STARTS.iter().find(|(start, _)| text.starts_with(start)).map(|(_, what)| *what);
-    known.or_else(|| weather(text)).unwrap_or(What::Other(match text.strip_prefix(b"WHITE LIST => ") {
-        Some(entry) if memchr::memmem::find(entry, b" not blocked (").is_some() => Kind::Protected,
-        _ => Kind::Rest,
-    }))
+    known.or_else(|| weather(text)).or_else(|| theirs(text)).unwrap_or(What::Other(
+        match text.strip_prefix(b"WHITE LIST => ") {
+            Some(entry) if memchr::memmem::find(entry, b" not blocked (").is_some() => Kind::Protected,
+            _ => Kind::Rest,
+        },
+    ))
 }
 
 /// `PBX => accepts its phones again, after 300 s; 42 failures meanwhile count for nothing`
-fn weather(text: &[u8]) -> Option<What> {
+fn weather(text: &[u8]) -> Option<What<'_>> {
     let (_, gone) = std::str::from_utf8(text).ok()?.strip_prefix("PBX => ")?.split_once(" again, after ")?;
     let (lasted, rest) = gone.split_once(" s")?;
     let spared = rest.strip_prefix("; ").and_then(|rest| rest.split(' ').next());
@@ -240,6 +245,13 @@ fn weather(text: &[u8]) -> Option<What> {
         lasted: lasted.parse().ok()?,
         spared: spared.and_then(|spared| spared.parse().ok()).unwrap_or(0),
     }))
+}
+
+/// `FLEET => 221.121.138.167 blocked (Invalid Account, says pbx1, pbx2)`
+fn theirs(text: &[u8]) -> Option<What<'_>> {
+    let (_, why) = std::str::from_utf8(text).ok()?.strip_prefix("FLEET => ")?.split_once(" blocked (")?;
+    let (_, origins) = why.strip_suffix(')')?.split_once(", says ")?;
+    origins.split(", ").all(is_name).then_some(What::Theirs(origins))
 }
 
 /// When a day, written `2019-06-12`, began.
@@ -265,15 +277,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(line: &str) -> Option<Line> {
+    fn read(line: &str) -> Option<Line<'_>> {
         Reader::default().read(line.as_bytes())
     }
 
-    fn what(text: &str) -> What {
-        read(&format!("[2019-06-12 12:01:55] {text}")).unwrap().what
+    fn what(text: &str) -> What<'static> {
+        read(format!("[2019-06-12 12:01:55] {text}").leak()).unwrap().what
     }
 
-    fn block(net: &str, cause: Cause) -> What {
+    fn block(net: &str, cause: Cause) -> What<'static> {
         What::Block(net.parse().unwrap(), cause)
     }
 
@@ -302,6 +314,10 @@ mod tests {
             ("SipBan Start", What::Sensor(Sensor::Start)),
             ("SipBan Stop", What::Sensor(Sensor::Stop)),
             ("WHITE LIST => 127.0.0.1", What::Other(Kind::Rest)),
+            ("FLEET => 192.0.2.7 blocked (Failed ACL, says pbx1, pbx2)", What::Theirs("pbx1, pbx2")),
+            ("FLEET => 192.0.2.7 not blocked (Failed ACL, says pbx1): accounts live here", What::Other(Kind::Rest)),
+            ("FLEET => 192.0.2.7 blocked (Failed ACL, says a\u{1b}[2J)", What::Other(Kind::Rest)),
+            ("FLEET => 192.0.2.7 freed (Withdrawn)", What::Other(Kind::Rest)),
             ("WHITE LIST => 192.0.2.7 not blocked (Wrong Password): 192.0.2.0/24", What::Other(Kind::Protected)),
             ("PBX => refuses its phones: 14 of 60 addresses where accounts live", What::Other(Kind::Rest)),
             (

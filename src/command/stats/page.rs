@@ -38,6 +38,7 @@ pub(super) fn page(report: &Report) -> String {
         parts.extend([by_period(report, step, &periods), week(report), reasons(report, step, &periods)]);
         parts.extend(offenders(report).into_iter().chain(networks(report)));
     }
+    parts.extend(members(report));
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
@@ -260,6 +261,19 @@ fn networks(report: &Report) -> Option<Part> {
                 cells(row.network.to_string(), [row.blocks.to_string(), addresses(row.addresses)], row.first, row.last)
             })
             .collect(),
+    })
+}
+
+fn members(report: &Report) -> Option<Part> {
+    let most = report.by_member.first()?;
+    let rows: Vec<(String, u64)> = report.by_member.iter().map(|row| (row.name.clone(), row.blocks)).collect();
+    Some(Part {
+        id: "members",
+        title: "Blocks because other PBXs said so".to_owned(),
+        summary: format!("Most because of {}, {}.", most.name, plural(most.blocks, "block", "blocks")),
+        svg: chart::bars(&rows),
+        heads: vec!["PBX", "blocks"],
+        rows: rows.into_iter().map(|(name, blocks)| vec![name, blocks.to_string()]).collect(),
     })
 }
 

@@ -48,6 +48,9 @@ pub(super) struct Report {
     pub by_day: Vec<Day>,
     /// Reasons that there were, most frequent first.
     pub by_reason: Vec<Reason>,
+    /// Other PBXs that said whom to block, with the blocks that came into force because of it, most first. They are
+    /// counted nowhere else.
+    pub by_member: Vec<Member>,
     /// Those that were blocked most often.
     pub top_addresses: Vec<Address>,
     /// The same for a /24 or /64 of which more than one was blocked.
@@ -88,6 +91,12 @@ pub(super) struct Reason {
 }
 
 #[derive(Debug, Serialize)]
+pub(super) struct Member {
+    pub name: String,
+    pub blocks: u64,
+}
+
+#[derive(Debug, Serialize)]
 pub(super) struct Address {
     #[serde(serialize_with = "plain")]
     pub address: IpNet,
@@ -120,6 +129,9 @@ impl Report {
         tally.by_week.iter().for_each(|day| sum(&mut by_hour, day));
         let last = tally.span.map(|(_, last)| last);
         by_reason.sort_by_key(|reason| Reverse(reason.blocks));
+        let member = |(name, blocks): (&String, &u64)| Member { name: name.clone(), blocks: *blocks };
+        let mut by_member: Vec<Member> = tally.members.iter().map(member).collect();
+        by_member.sort_by_key(|member| Reverse(member.blocks));
         Report {
             files: tally.files,
             lines: tally.lines,
@@ -150,6 +162,7 @@ impl Report {
             by_week: tally.by_week,
             by_day,
             by_reason,
+            by_member,
             top_addresses: top_addresses(tally, top),
             top_networks: top_networks(tally, top),
         }
@@ -185,6 +198,9 @@ impl Report {
         }
         for Reason { reason, blocks, .. } in &self.by_reason {
             let _ = writeln!(csv, "reason,{reason},{blocks},,,");
+        }
+        for Member { name, blocks } in &self.by_member {
+            let _ = writeln!(csv, "member,{name},{blocks},,,");
         }
         for Address { address, blocks, first, last } in &self.top_addresses {
             let _ = writeln!(csv, "address,{},{blocks},,{first},{last}", Plain(*address));

@@ -1,5 +1,6 @@
 //! PURE: what the lines of logs add up to.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -7,9 +8,13 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::census::{Census, Record};
 use super::line::{Cause, Kind, Line, Moment, Sensor, Weather, What};
 use super::outages::Outages;
+use crate::fleet::votes::MOST_MEMBERS;
 
 /// At most this many addresses are counted exactly. They take up to 35 megabytes in each thread that reads.
 const ROOM: usize = 900_000;
+
+/// At most this many other PBXs are counted by their names: as many as a fleet has.
+const MEMBERS: usize = MOST_MEMBERS;
 
 /// Blocks of each [`Cause`], at its index.
 pub(super) type ByCause = [u64; Cause::COUNT];
@@ -39,6 +44,8 @@ pub(super) struct Tally {
     /// How often the PBX itself was at fault, and what that makes together.
     pub bad_weather: u64,
     pub weather: Weather,
+    /// Blocks that came into force because other PBXs said so, by their names.
+    pub members: BTreeMap<String, u64>,
     /// What was blocked, as written.
     pub addresses: Census,
     /// What had to be taken off the counts of single addresses, by [`group`].
@@ -71,6 +78,7 @@ impl Tally {
             outages: Outages::default(),
             bad_weather: 0,
             weather: Weather::default(),
+            members: BTreeMap::new(),
             addresses: Census::new(room),
             groups: Census::new(room),
         }
@@ -83,7 +91,7 @@ impl Tally {
     }
 
     /// Counts a line; `None` is one that could not be read.
-    pub(super) fn line(&mut self, line: Option<Line>) {
+    pub(super) fn line(&mut self, line: Option<Line<'_>>) {
         let Some(Line { at, what }) = line else {
             self.malformed += 1;
             return;
@@ -92,6 +100,7 @@ impl Tally {
         self.span = Some(self.span.map_or((at, at), |(first, last)| (first.min(at), last.max(at))));
         match what {
             What::Block(net, cause) => self.block(at, net, cause),
+            What::Theirs(origins) => origins.split(", ").for_each(|name| self.member(name, 1)),
             What::Other(Kind::Unblock) => self.unblocks += 1,
             What::Other(Kind::Repair) => self.repairs += 1,
             What::Other(Kind::Error) => self.errors += 1,
@@ -129,8 +138,17 @@ impl Tally {
         self.outages.absorb(other.outages);
         self.bad_weather += other.bad_weather;
         self.weather = self.weather.and(other.weather);
+        other.members.iter().for_each(|(name, blocks)| self.member(name, *blocks));
         self.groups.absorb(other.groups, |_, _| {});
         self.addresses.absorb(other.addresses, |net, taken| self.groups.add(group(net), taken, |_, _| {}));
+    }
+
+    fn member(&mut self, name: &str, blocks: u64) {
+        if let Some(known) = self.members.get_mut(name) {
+            *known += blocks;
+        } else if self.members.len() < MEMBERS {
+            self.members.insert(name.to_owned(), blocks);
+        }
     }
 
     fn block(&mut self, at: Moment, net: IpNet, cause: Cause) {
@@ -204,6 +222,15 @@ mod tests {
         }
         let expected = [("10.0.0.0/24", 276), ("10.0.1.0/24", 256)].map(|(net, count)| (net.parse().unwrap(), count));
         assert!(counts.into_iter().eq(expected));
+    }
+
+    #[test]
+    fn no_more_members_are_counted_than_a_fleet_has() {
+        let line = |n| format!("[2026-01-01 00:00:00] FLEET => 192.0.2.1 blocked (Failed ACL, says pbx{n}, admin)");
+        let mut one = tally(1, &(0..1_000).map(line).collect::<Vec<_>>());
+        assert_eq!((one.members.len(), one.members["admin"], one.members["pbx0"]), (MEMBERS, 1_000, 1));
+        one.absorb(tally(1, &(0..2_000).rev().map(line).collect::<Vec<_>>()));
+        assert_eq!((one.members.len(), one.members["admin"], one.blocks), (MEMBERS, 3_000, 0));
     }
 
     #[test]

@@ -30,9 +30,17 @@ impl Canvas {
 
     fn report(self, text: &mut String, report: &Report, days: u32) -> fmt::Result {
         summary(text, report)?;
-        if report.blocks == 0 {
+        if report.blocks > 0 {
+            self.blocks(text, report, days)?;
+        }
+        if report.by_member.is_empty() {
             return Ok(());
         }
+        let members = report.by_member.iter().map(|row| (&row.name, row.blocks));
+        self.bars(text, "Blocks because other PBXs said so", members)
+    }
+
+    fn blocks(self, text: &mut String, report: &Report, days: u32) -> fmt::Result {
         let reasons = report.by_reason.iter().map(|row| (row.reason, row.blocks));
         self.bars(text, "Blocks by reason", reasons)?;
         let hours = (0..).zip(report.by_hour).map(|(hour, blocks): (u32, u64)| (format!("{hour:02}"), blocks));
