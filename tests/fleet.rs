@@ -4,6 +4,8 @@
 mod command;
 #[path = "fleet/daemons.rs"]
 mod daemons;
+#[path = "fleet/eyes.rs"]
+mod eyes;
 #[path = "common/lab.rs"]
 mod lab;
 #[path = "fleet/mad.rs"]

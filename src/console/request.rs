@@ -216,6 +216,8 @@ pub struct FleetStatus {
     pub reading: LinkStatus,
     /// The connection that writes.
     pub writing: LinkStatus,
+    /// For so many seconds one of them has not worked.
+    pub gone: Option<u64>,
     /// Age in seconds of the oldest word of theirs that was not read yet.
     pub behind: u64,
     /// Changes that wait for the server to come back.

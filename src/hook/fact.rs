@@ -28,6 +28,24 @@ pub enum Fact {
         /// Why, as logged.
         why: &'static str,
     },
+    /// The kernel has taken a block because other PBXs said so.
+    FleetBlock {
+        /// Whom.
+        net: IpNet,
+        /// When it ends.
+        end: UnixTime,
+        /// Who said so, with commas between.
+        origins: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// Such a block is gone.
+    FleetUnblock {
+        /// Whom.
+        net: IpNet,
+        /// Why, as logged.
+        why: &'static str,
+    },
     /// Rules were missing, and are back.
     Repair {
         /// Which.
@@ -53,6 +71,8 @@ impl Fact {
         match self {
             Fact::Block { .. } => "block",
             Fact::Unblock { .. } => "unblock",
+            Fact::FleetBlock { .. } => "fleet-block",
+            Fact::FleetUnblock { .. } => "fleet-unblock",
             Fact::Repair { .. } => "repair",
             Fact::Weather { .. } => "weather",
             Fact::Ami { up: true, .. } => "ami-up",
@@ -69,7 +89,13 @@ impl Fact {
                 variables.push(("SIPBAN_END", end.0.to_string()));
                 variables.push(("SIPBAN_REASON", reason.text().to_owned()));
             }
-            Fact::Unblock { net, why } => {
+            Fact::FleetBlock { net, end, origins, reason } => {
+                variables.push(("SIPBAN_ADDRESS", Plain(*net).to_string()));
+                variables.push(("SIPBAN_END", end.0.to_string()));
+                variables.push(("SIPBAN_ORIGIN", origins.clone()));
+                variables.push(("SIPBAN_REASON", reason.text().to_owned()));
+            }
+            Fact::Unblock { net, why } | Fact::FleetUnblock { net, why } => {
                 variables.push(("SIPBAN_ADDRESS", Plain(*net).to_string()));
                 variables.push(("SIPBAN_REASON", (*why).to_owned()));
             }
@@ -82,13 +108,18 @@ impl Fact {
 }
 
 impl fmt::Display for Fact {
-    /// One line: the name, an address and the end of its block (seconds since 1970) where there are some, and a text to
-    /// the end. What others wrote is escaped.
+    /// One line: the name, an address, the end of its block (seconds since 1970) and who said so where there are some, and
+    /// a text to the end. What others wrote is escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name();
         match self {
             Fact::Block { net, end, reason } => write!(f, "{name} {} {} {}", Plain(*net), end.0, reason.text()),
-            Fact::Unblock { net, why } => write!(f, "{name} {} {why}", Plain(*net)),
+            Fact::FleetBlock { net, end, origins, reason } => {
+                write!(f, "{name} {} {} {origins} {}", Plain(*net), end.0, reason.text())
+            }
+            Fact::Unblock { net, why } | Fact::FleetUnblock { net, why } => {
+                write!(f, "{name} {} {why}", Plain(*net))
+            }
             Fact::Repair { what: text } | Fact::Weather { text } | Fact::Ami { text, .. } => {
                 write!(f, "{name} {}", escape(text))
             }
@@ -109,6 +140,11 @@ mod tests {
                 "block 203.0.113.7 1764107815 Invalid Account",
             ),
             (Fact::Unblock { net, why: "Timeout Unblock" }, "unblock 203.0.113.7 Timeout Unblock"),
+            (
+                Fact::FleetBlock { net, end: UnixTime(9), origins: "pbx1,pbx2".into(), reason: Reason::FailedAcl },
+                "fleet-block 203.0.113.7 9 pbx1,pbx2 Failed ACL",
+            ),
+            (Fact::FleetUnblock { net, why: "Withdrawn" }, "fleet-unblock 203.0.113.7 Withdrawn"),
             (Fact::Repair { what: "jump in INPUT".into() }, "repair jump in INPUT"),
             (Fact::Weather { text: "PBX refuses".into() }, "weather PBX refuses"),
             (Fact::Ami { up: false, text: "gone\nblock ::1\0".into() }, "ami-down gone\\x0ablock ::1\\x00"),

@@ -37,6 +37,8 @@ pub struct Measures {
     pub refusing: bool,
     /// The second of these.
     pub silent: bool,
+    /// The other PBXs, if there is a fleet.
+    pub fleet: Option<Fleet>,
     /// From the moment a batch of events was judged to the moment when the kernel had taken all of its changes.
     pub enforcing: Histogram<10>,
     /// Blocks and their ends in one batch.
@@ -44,12 +46,33 @@ pub struct Measures {
 }
 
 /// Blocks that are counted together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Blocks {
+    /// The other PBX that wants them longest; `None` if they were made here.
+    pub member: Option<String>,
     /// Why.
     pub reason: Reason,
     /// Whether they are of IPv6.
     pub is_ipv6: bool,
+}
+
+/// How the fleet is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// Whether the connection that reads works, and the one that writes.
+    pub reading: bool,
+    /// The second of these.
+    pub writing: bool,
+    /// Other members that give signs of life.
+    pub members: u64,
+    /// Age of the oldest word of theirs that was not read yet, or how long nothing could be read, in seconds.
+    pub lag: u64,
+    /// Changes that wait for the server to come back.
+    pub waiting: u64,
+    /// Changes that found no room, and were made up for.
+    pub missed: u64,
+    /// How often something of theirs counted for nothing.
+    pub unfit: u64,
 }
 
 /// How many values there were up to each bound, and their sum.

@@ -1,17 +1,18 @@
 //! PURE: numbers in the text format of Prometheus.
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::prometheus_text;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelValue, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Measures;
-use super::measures::Histogram;
+use super::measures::{Blocks, Fleet, Histogram};
 use crate::model::block::Reason;
 
 /// What [`text`] is.
@@ -44,7 +45,8 @@ impl Collector for Snapshot {
         }
         let blocks = measures.blocks.iter().map(|(blocks, count)| {
             let family = if blocks.is_ipv6 { "ipv6" } else { "ipv4" };
-            let labels = [("origin", origin(blocks.reason)), ("reason", blocks.reason.text()), ("family", family)];
+            let labels =
+                [("origin", origin(blocks)), ("reason", blocks.reason.text().into()), ("family", family.into())];
             (labels, gauge(*count))
         });
         family(to, "blocks", "Blocks in force", blocks)?;
@@ -60,17 +62,34 @@ impl Collector for Snapshot {
         let weather = [("refusing", measures.refusing), ("silent", measures.silent)];
         let weather = weather.map(|(kind, is)| ([("kind", kind)], gauge(is.into())));
         family(to, "weather", "Whether the PBX itself is at fault", weather.into_iter())?;
+        if let Some(fleet) = &measures.fleet {
+            self::fleet(to, fleet)?;
+        }
         one(to, "enforcing_seconds", "Time from judging to the kernel having taken it", Shown(&measures.enforcing))?;
         one(to, "batch_changes", "Blocks and ends of blocks in one batch", Shown(&measures.batches))
     }
 }
 
+fn fleet(to: &mut DescriptorEncoder<'_>, fleet: &Fleet) -> fmt::Result {
+    let sides = [("reading", fleet.reading), ("writing", fleet.writing)];
+    let sides = sides.map(|(side, up)| ([("side", side)], gauge(up.into())));
+    family(to, "fleet_up", "Whether the server of the fleet can be read and written", sides.into_iter())?;
+    one(to, "fleet_members", "Other PBXs that give signs of life", gauge(fleet.members))?;
+    let help = "Age of the oldest word of other PBXs that was not read yet, or how long nothing could be read";
+    one(to, "fleet_lag_seconds", help, gauge(fleet.lag))?;
+    one(to, "fleet_waiting", "Changes that wait for the server of the fleet", gauge(fleet.waiting))?;
+    let help = "Changes that found no room and were made up for";
+    one(to, "fleet_missed", help, ConstCounter::new(fleet.missed))?;
+    one(to, "fleet_unfit", "How often what another PBX said counted for nothing", ConstCounter::new(fleet.unfit))
+}
+
 /// Where a block comes from.
-fn origin(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Manual => "console",
-        Reason::Adopted => "adopted",
-        _ => "local",
+fn origin(blocks: &Blocks) -> Cow<'static, str> {
+    match (&blocks.member, blocks.reason) {
+        (Some(member), _) => format!("fleet:{member}").into(),
+        (None, Reason::Manual) => "console".into(),
+        (None, Reason::Adopted) => "adopted".into(),
+        (None, _) => "local".into(),
     }
 }
 
@@ -84,11 +103,11 @@ fn one(to: &mut DescriptorEncoder<'_>, name: &str, help: &str, metric: impl Enco
 }
 
 /// Nothing where there are no values: a family without them is no fault, but the format has no word for it.
-fn family<const N: usize, M: EncodeMetric>(
+fn family<const N: usize, V: EncodeLabelValue, M: EncodeMetric>(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    metrics: impl Iterator<Item = ([(&'static str, &'static str); N], M)>,
+    metrics: impl Iterator<Item = ([(&'static str, V); N], M)>,
 ) -> fmt::Result {
     let mut metrics = metrics.peekable();
     let Some((_, first)) = metrics.peek() else { return Ok(()) };
@@ -113,7 +132,6 @@ impl<const N: usize> EncodeMetric for Shown<'_, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::measures::Blocks;
     use crate::model::clock::UnixTime;
 
     #[test]
@@ -122,7 +140,12 @@ mod tests {
             events: [("InvalidAccountID", 7), ("ChallengeSent", 9)].into(),
             last_event: Some(UnixTime(1_764_021_415)),
             ami_up: true,
-            blocks: [(Blocks { reason: Reason::Manual, is_ipv6: true }, 2)].into(),
+            blocks: [
+                (Blocks { member: None, reason: Reason::Manual, is_ipv6: true }, 2),
+                (Blocks { member: Some("pbx1".to_owned()), reason: Reason::Manual, is_ipv6: false }, 3),
+            ]
+            .into(),
+            fleet: Some(Fleet { reading: true, lag: 7, missed: 5, ..Fleet::default() }),
             capacity: 60_000,
             blocked: [(Reason::InvalidAccount, 3)].into(),
             silent: true,
@@ -135,6 +158,11 @@ mod tests {
         for line in [
             "sipban_events_total{event=\"InvalidAccountID\"} 7",
             "sipban_blocks{origin=\"console\",reason=\"Manual block\",family=\"ipv6\"} 2.0",
+            "sipban_blocks{origin=\"fleet:pbx1\",reason=\"Manual block\",family=\"ipv4\"} 3.0",
+            "sipban_fleet_up{side=\"reading\"} 1.0",
+            "sipban_fleet_up{side=\"writing\"} 0.0",
+            "sipban_fleet_lag_seconds 7.0",
+            "sipban_fleet_missed_total 5",
             "sipban_blocks_total{reason=\"Invalid Account\"} 3",
             "sipban_ami_up 1.0",
             "sipban_ami_last_event_timestamp_seconds 1764021415.0",

@@ -247,7 +247,7 @@ impl Owner {
             homes: self.evidence.homes().0,
             shield: self.shield_status(),
             weather: self.weather(now),
-            fleet: self.fleet_status(),
+            fleet: self.fleet_status(now.wall),
         }
     }
 }

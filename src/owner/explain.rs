@@ -88,7 +88,12 @@ impl Owner {
         let mut blocks = BTreeMap::<Blocks, u64>::new();
         for (net, block) in self.book.by_end() {
             let is_ipv6 = net.addr().is_ipv6();
-            *blocks.entry(Blocks { reason: block.reason, is_ipv6 }).or_default() += 1;
+            *blocks.entry(Blocks { member: None, reason: block.reason, is_ipv6 }).or_default() += 1;
+        }
+        let now = self.clock.now();
+        for (member, net, block) in self.blocks_of_others(now.wall) {
+            let is_ipv6 = net.addr().is_ipv6();
+            *blocks.entry(Blocks { member: Some(member), reason: block.reason, is_ipv6 }).or_default() += 1;
         }
         Measures {
             blocks,
@@ -98,6 +103,7 @@ impl Owner {
             sources: self.evidence.len() as u64,
             refusing: self.evidence.refusing().is_some(),
             silent: self.evidence.silent().is_some(),
+            fleet: self.fleet_measures(now.wall),
             ..self.stats.measures()
         }
     }

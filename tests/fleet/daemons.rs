@@ -12,7 +12,7 @@ pub const ATTACKER: &str = "203.0.113.7";
 
 pub struct Hub {
     pub redis: Redis,
-    netns: Netns,
+    pub netns: Netns,
     pub pbxs: Vec<Lab>,
 }
 

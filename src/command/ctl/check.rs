@@ -9,6 +9,9 @@ const WARNING: u8 = 1;
 const CRITICAL: u8 = 2;
 const UNKNOWN: u8 = 3;
 
+/// Seconds without the other PBXs that are no warning yet: a server may be restarted.
+const GONE: u64 = 300;
+
 /// How many blocks in force are too many.
 #[derive(Debug, Default, Parser)]
 #[command(name = "sipban ctl check", no_binary_name = true)]
@@ -32,6 +35,12 @@ struct Status {
     events: u64,
     homes: u64,
     weather: Vec<serde_json::Value>,
+    fleet: Option<Fleet>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Fleet {
+    gone: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,10 +71,13 @@ fn judge(limits: &Limits, status: &Status) -> (String, u8) {
     let beyond = |limit: Option<u64>| limit.is_some_and(|limit| blocks > limit);
     let many = if beyond(limits.critical) { CRITICAL } else { u8::from(beyond(limits.warning)) };
     let lost = format!("Asterisk is lost ({})", status.ami.text);
+    let gone = status.fleet.as_ref().and_then(|fleet| fleet.gone).filter(|gone| *gone > GONE);
+    let alone = gone.map_or(String::new(), |gone| format!("alone for {gone} s: no other PBX of the fleet"));
     let facts = [
         if status.ami.up { (OK, "Asterisk is connected") } else { (CRITICAL, lost.as_str()) },
         if status.rules_in_force { (OK, "rules are in force") } else { (CRITICAL, "rules are not in force") },
         if status.weather.is_empty() { (OK, "") } else { (WARNING, "the PBX itself is at fault") },
+        (if alone.is_empty() { OK } else { WARNING }, alone.as_str()),
     ];
     let mut told: Vec<&str> = facts.iter().map(|(_, text)| *text).filter(|text| !text.is_empty()).collect();
     let count = if blocks == 1 { "1 block".to_owned() } else { format!("{blocks} blocks") };
@@ -103,6 +115,10 @@ mod tests {
         )
     }
 
+    fn in_fleet(gone: &str) -> String {
+        status(true, true, "").replacen('{', &format!(r#"{{"fleet":{{"gone":{gone},"name":"pbx1"}},"#), 1)
+    }
+
     fn checked(args: &[&str], status: &str) -> (String, u8) {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         check(&args, |command| {
@@ -122,6 +138,9 @@ mod tests {
             (&[], &status(true, true, "{}"), WARNING, "the PBX itself is at fault"),
             (&[], &status(false, true, "{}"), CRITICAL, "Asterisk is lost (a / b)"),
             (&[], &status(true, false, ""), CRITICAL, "rules are not in force"),
+            (&[], &in_fleet("null"), OK, "rules are in force, 12 blocks"),
+            (&[], &in_fleet("300"), OK, "rules are in force, 12 blocks"),
+            (&[], &in_fleet("301"), WARNING, "alone for 301 s"),
             (&["-w", "many"], &well, UNKNOWN, "SIPBAN UNKNOWN - usage: "),
             (&[], &"{}".to_owned(), UNKNOWN, "SIPBAN UNKNOWN - the daemon is of another version"),
         ] {

@@ -226,6 +226,7 @@ fn the_fleet_is_a_part_of_the_status() {
         votes: 4,
         reading: link(true, ""),
         writing: link(false, "Connection refused"),
+        gone: Some(60),
         behind: 0,
         waiting: 7,
         missed: 0,

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::super::Owner;
 use crate::console::request::{FleetBlock, FleetStatus, MemberStatus};
 use crate::fleet::sign::Sign;
+use crate::metrics;
 use crate::model::block::{Block, BlockLine};
 use crate::model::clock::{Now, UnixTime};
 
@@ -75,7 +76,7 @@ impl Owner {
     }
 
     /// The fleet for `status`.
-    pub(in crate::owner) fn fleet_status(&self) -> Option<FleetStatus> {
+    pub(in crate::owner) fn fleet_status(&self, now: UnixTime) -> Option<FleetStatus> {
         let others = self.others.as_ref()?;
         let votes = |name: &str| others.votes.members().find(|(of, _)| *of == name).map_or(0, |(_, votes)| votes);
         let member = |sign: &Sign| MemberStatus {
@@ -84,6 +85,7 @@ impl Owner {
             version: sign.content.as_ref().map(|content| content.version.clone()),
         };
         let [reading, writing] = others.links.clone();
+        let gone = [&reading, &writing].into_iter().filter(|link| !link.up).map(|link| now.since(link.since)).max();
         Some(FleetStatus {
             name: self.config.fleet.name.clone(),
             members: others.members.iter().map(member).collect(),
@@ -91,11 +93,35 @@ impl Owner {
             votes: others.votes.len(),
             reading,
             writing,
+            gone,
             behind: others.behind.as_secs(),
             waiting: others.link.waiting(),
             missed: others.link.missed(),
             unfit: others.unfit,
             firewall: others.firewall.describe(),
+        })
+    }
+
+    /// The blocks of others that are in force, each with the PBX that wants it longest.
+    pub(in crate::owner) fn blocks_of_others(&self, now: UnixTime) -> Vec<(String, IpNet, Block)> {
+        let Some(others) = &self.others else { return Vec::new() };
+        let first = |net: &IpNet| others.votes.origins(net, now).first().map_or("nobody", |name| *name).to_owned();
+        others.book.by_end().map(|(net, block)| (first(&net), net, block)).collect()
+    }
+
+    /// How the fleet is doing, in numbers.
+    pub(in crate::owner) fn fleet_measures(&self, now: UnixTime) -> Option<metrics::Fleet> {
+        let others = self.others.as_ref()?;
+        let [reading, writing] = &others.links;
+        let unread = if reading.up { 0 } else { now.since(reading.since) };
+        Some(metrics::Fleet {
+            reading: reading.up,
+            writing: writing.up,
+            members: others.members.iter().filter(|sign| sign.content.is_some()).count() as u64,
+            lag: unread.max(others.behind.as_secs()),
+            waiting: others.link.waiting(),
+            missed: others.link.missed(),
+            unfit: others.unfit,
         })
     }
 

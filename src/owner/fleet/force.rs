@@ -10,6 +10,7 @@ use super::super::gate::Plan;
 use super::{Others, SAME_END};
 use crate::firewall::{Change, Refused};
 use crate::fleet::votes::Word;
+use crate::hook::Fact;
 use crate::judge;
 use crate::model::block::{Block, Proof, Reason};
 use crate::model::clock::Now;
@@ -122,11 +123,19 @@ impl Owner {
         let mut lines = Vec::new();
         for (net, why) in frees.into_iter().filter(|(net, _)| !refused.contains(net)) {
             others.book.remove(&net);
+            self.tell_hook(|| Fact::FleetUnblock { net, why });
             lines.push(format!("FLEET => {} freed ({why})", Plain(net)));
         }
         for (net, block, origins) in blocks.into_iter().filter(|(net, ..)| !refused.contains(net)) {
             if others.book.get(&net).is_none() {
                 lines.push(format!("FLEET => {} blocked ({}, says {origins})", Plain(net), block.reason));
+                let told = || Fact::FleetBlock {
+                    net,
+                    end: block.end,
+                    origins: origins.replace(", ", ","),
+                    reason: block.reason,
+                };
+                self.tell_hook(told);
             }
             others.book.insert(net, block);
         }
