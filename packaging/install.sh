@@ -86,8 +86,8 @@ relocate() {
 }
 
 # A new configuration chooses the backend by the machine: beside a firewall that empties the chains of iptables, such as
-# FreePBX's, or without iptables, a table of nftables. There it counts what strangers send too much of, and takes
-# nothing from them. One that is there keeps what it says.
+# FreePBX's, or without iptables, a table of nftables. It counts what strangers send too much of, and takes nothing
+# from them. One that is there keeps what it says.
 choose_backend() {
     if [ "$1" = "$sysconfdir/sipban.conf" ]; then
         sed -e 's/^#backend = .*/backend = "auto"/' -e 's/^#mode = "off"/mode = "count"/'

@@ -47,6 +47,14 @@ pub fn open_no_link(path: &Path, options: &mut OpenOptions) -> io::Result<File> 
     }
 }
 
+/// The path of what the kernel tells of the network of this thread, such as `tcp`. Before Linux 3.17 it tells of that of the
+/// process, which is the same but in tests.
+pub fn of_network(name: &str) -> String {
+    let thread = "/proc/thread-self/net";
+    let folder = if Path::new(thread).exists() { thread } else { "/proc/self/net" };
+    format!("{folder}/{name}")
+}
+
 /// Whether a file can stand at `path`: there is a regular file, or nothing.
 ///
 /// # Errors

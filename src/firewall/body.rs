@@ -9,11 +9,14 @@ use ipnet::IpNet;
 use super::family::Family;
 use crate::model::book::Book;
 
-/// The rules of our chain, in this order: who is blocked, then the way back to the caller.
+/// The rules of our chain, in this order: who is blocked, then the shield for all others, if there is one, then the way
+/// back to the caller. The shield is in chains of its own, of which the first lets pass who is admitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Body {
     /// Whom the rules block, in the order in which they are to be listed.
     pub blocks: Vec<Origin>,
+    /// Whether all other packets go through the shield.
+    pub shield: bool,
 }
 
 /// One rule of our chain.
@@ -21,6 +24,8 @@ pub(super) struct Body {
 pub(super) enum Rule<'a> {
     /// Packets of this origin meet the target.
     Block(&'a Origin),
+    /// All other packets go through the shield.
+    Shield,
     /// All other packets go on where they came from.
     Return,
 }
@@ -36,18 +41,18 @@ pub(super) enum Origin {
 
 impl Body {
     /// A rule for each block of the book, the latest end first: as new blocks stand before old ones.
-    pub(super) fn of_book(family: Family, book: &Book) -> Body {
-        Body { blocks: family.only(book.by_end().rev().map(|(net, _)| net)).map(Origin::Net).collect() }
+    pub(super) fn of_book(family: Family, book: &Book, shield: bool) -> Body {
+        Body { blocks: family.only(book.by_end().rev().map(|(net, _)| net)).map(Origin::Net).collect(), shield }
     }
 
     /// One rule for all that are in a set.
-    pub(super) fn of_set(name: &str) -> Body {
-        Body { blocks: vec![Origin::Set(name.to_owned())] }
+    pub(super) fn of_set(name: &str, shield: bool) -> Body {
+        Body { blocks: vec![Origin::Set(name.to_owned())], shield }
     }
 
     /// All rules, first to last.
     pub(super) fn rules(&self) -> impl Iterator<Item = Rule<'_>> {
-        self.blocks.iter().map(Rule::Block).chain([Rule::Return])
+        self.blocks.iter().map(Rule::Block).chain(self.shield.then_some(Rule::Shield)).chain([Rule::Return])
     }
 }
 

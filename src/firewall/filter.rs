@@ -6,22 +6,29 @@
 //! difference here.
 
 mod chain;
+mod left;
 mod listing;
+mod losers;
 mod place;
+mod strangers;
 mod words;
 
 use std::collections::VecDeque;
 
+use ipnet::IpNet;
+
 pub(super) use self::chain::Chain;
+pub(super) use self::left::{Left, may_list};
+pub(super) use self::losers::Losers;
 pub(super) use self::place::Place;
-use super::body::{Body, Origin};
+use super::body::Body;
 use super::family::Family;
 use super::run::Program;
-use super::{Error, Firewall, FoundBlock, Traffic, Verified, succession};
+use super::{Error, Firewall, FoundBlock, Traffic, Verified};
 use crate::config::FirewallConfig;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
-use crate::model::target::{ChainName, Holder};
+use crate::model::target::Holder;
 
 /// If our jumps are undone more than 8 times within ten minutes, another program insists on it.
 const MAX_UNDONE: usize = 8;
@@ -42,6 +49,8 @@ pub(super) struct Filter {
     v4: Chain,
     /// Or why there are no rules for IPv6: not installed, switched off, or traffic that has no meaning there.
     v6: Result<Chain, Error>,
+    /// Whom the shield admits, each by a rule of its own; nobody where a set has them.
+    admitted: Vec<IpNet>,
 }
 
 /// What became of the rules in a rehearsal, for each address family.
@@ -75,13 +84,15 @@ impl Filter {
         let place = Place::Input;
         let v4 = Chain::new(Family::V4, place, config, &traffic, set.clone())?;
         let v6 = Err(Error("not set up yet".to_owned()));
-        Ok(Filter { config: config.clone(), traffic, set, place, undone: VecDeque::new(), tool, v4, v6 })
+        let (config, undone, admitted) = (config.clone(), VecDeque::new(), Vec::new());
+        Ok(Filter { config, traffic, set, place, undone, tool, v4, v6, admitted })
     }
 
     /// One that follows another configuration, for the address families that this one guards.
     pub(super) fn successor(&self, config: &FirewallConfig, traffic: Traffic) -> Result<Filter, Error> {
         let mut new = Filter::new(config, traffic, self.set.as_deref())?;
         new.place = self.place;
+        new.admitted = self.admitted.clone();
         new.v4 = new.new_chain(Family::V4)?;
         if self.v6.is_ok() {
             new.v6 = new.new_chain(Family::V6);
@@ -91,7 +102,9 @@ impl Filter {
 
     fn new_chain(&self, family: Family) -> Result<Chain, Error> {
         let set = self.set.as_deref().map(|set| family.set_name(set));
-        Chain::new(family, self.place, &self.config, &self.traffic, set)
+        let mut chain = Chain::new(family, self.place, &self.config, &self.traffic, set)?;
+        chain.will_admit(self.admitted.iter().copied());
+        Ok(chain)
     }
 
     /// Has `work` done for each address family: to take over what stands in its chain, and to make it what it is to be.
@@ -114,7 +127,25 @@ impl Filter {
         if let Err(error) = &self.v6 {
             log::warn!("attackers on IPv6 cannot be blocked: {error}");
         }
+        self.admitted = self.chains().flat_map(|chain| chain.admitted().collect::<Vec<_>>()).collect();
         Ok(found)
+    }
+
+    /// Whether the kernel took the shield.
+    pub(super) fn is_shielded(&self) -> bool {
+        self.v4.is_shielded()
+    }
+
+    /// Whom the shield admits by rules of their own.
+    pub(super) fn admitted(&self) -> &[IpNet] {
+        &self.admitted
+    }
+
+    /// Has the shield admit these and nobody else, each by a rule of its own.
+    pub(super) fn admit(&mut self, nets: Vec<IpNet>) -> Result<(), Error> {
+        self.admitted = nets;
+        let admitted = self.admitted.clone();
+        all_done(self.chains().map(|chain| chain.admit(admitted.iter().copied())))
     }
 
     /// The chain of this family, if there is one.
@@ -261,53 +292,6 @@ impl Filter {
     fn set_jumps(&mut self, traffic: &Traffic) -> Result<(), Error> {
         let jumps = words::jumps(traffic, self.place, self.config.interface.as_deref(), &self.config.chain)?;
         self.chains().try_for_each(|chain| chain.set_jumps(jumps.clone()))
-    }
-}
-
-/// Whether iptables-save can be asked without anything being made by it: the old kind makes the table that it is to
-/// list.
-pub(super) fn may_list(config: &FirewallConfig, family: Family, place: Place) -> bool {
-    let iptables = Program::find("iptables", config.iptables_path.as_deref());
-    let is_nft =
-        || iptables.is_ok_and(|it| it.run(&["-V"], "").is_ok_and(|output| output.stdout.contains("nf_tables")));
-    place.has_legacy_table(family) || is_nft()
-}
-
-/// The chain and its jumps, left by a backend that is not in use any more.
-pub(super) struct Left {
-    chains: Vec<Chain>,
-    name: ChainName,
-}
-
-impl Left {
-    /// Of both families; `None` if there is no such chain.
-    pub(super) fn find(config: &FirewallConfig) -> Option<Left> {
-        let chain = |(family, place)| {
-            let chain = Chain::new(family, place, config, &Traffic::All, None).ok()?;
-            (may_list(config, family, place) && chain.body().ok()?.is_some()).then_some(chain)
-        };
-        let places = Family::BOTH.into_iter().flat_map(|family| [(family, Place::Input), (family, Place::Raw)]);
-        let chains: Vec<Chain> = places.filter_map(chain).collect();
-        (!chains.is_empty()).then(|| Left { chains, name: config.chain.clone() })
-    }
-}
-
-impl succession::Left for Left {
-    fn blocks(&self) -> Result<Vec<FoundBlock>, Error> {
-        let mut blocks = Vec::new();
-        for chain in &self.chains {
-            let body = chain.body()?.unwrap_or_default();
-            blocks.extend(body.blocks.iter().filter_map(Origin::net).map(|net| FoundBlock { net, remaining: None }));
-        }
-        Ok(blocks)
-    }
-
-    fn remove(&mut self) -> Result<(), Error> {
-        all_done(self.chains.iter_mut().map(Chain::tear_down))
-    }
-
-    fn describe(&self) -> String {
-        format!("chain {}", self.name)
     }
 }
 

@@ -5,23 +5,27 @@
 //! some lines at a time and stops at the first that is refused, whose number it tells. But with `-exist` a line
 //! that is said again changes nothing, so after a failure all lines but the refused one are just said again.
 
+mod admitted;
 mod listing;
 mod set;
 mod tool;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use ipnet::IpNet;
 
+use self::admitted::Admitted;
+use self::listing::Header;
 use self::set::Set;
 use self::tool::Tool;
 use super::change::{MAX_CULPRITS, Step, not_in_effect, settle};
 use super::family::Family;
-use super::filter::{Filter, all_done, succeed};
+use super::filter::{Filter, Losers, all_done, succeed};
 use super::run::Failure;
+use super::shield::{Shed, Shield};
 use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified, succession};
-use crate::config::{FirewallConfig, SET_TIMEOUT_MAX};
+use crate::config::{FirewallConfig, SET_TIMEOUT_MAX, ShieldMode};
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
 use crate::model::target::Holder;
@@ -36,6 +40,10 @@ pub struct Ipset {
     filter: Filter,
     tool: Tool,
     sets: Sets,
+    shielded: bool,
+    /// Whom the shield lets pass.
+    admitted: Admitted,
+    losers: Losers,
     /// Verifies until each entry is looked at again.
     until_close_look: u32,
 }
@@ -59,7 +67,15 @@ impl Ipset {
     fn with(filter: Filter, config: &FirewallConfig) -> Result<Ipset, Error> {
         let tool = Tool::find(config.ipset_path.as_deref())?;
         let [v4, v6] = Family::BOTH.map(|family| Set::new(family, &config.set_name, config.maxelem));
-        Ok(Ipset { filter, tool, sets: Sets { v4, v6 }, until_close_look: 0 })
+        Ok(Ipset {
+            filter,
+            tool,
+            sets: Sets { v4, v6 },
+            shielded: config.shield.mode != ShieldMode::Off,
+            admitted: Admitted::new(&config.set_name),
+            losers: Losers::new(),
+            until_close_look: 0,
+        })
     }
 
     fn text(&self, steps: &[Step], now: UnixTime) -> String {
@@ -134,12 +150,24 @@ impl Ipset {
             Error(format!("set {name} is empty but stays, because rules of others use it: {error}"))
         })
     }
+
+    /// Of the shield nothing is left when it is switched off.
+    fn remove_admitted(&self, headers: &HashMap<String, Header>) -> Vec<Error> {
+        self.admitted.there(headers).filter_map(|name| self.remove_set(name).err()).collect()
+    }
 }
 
 impl Firewall for Ipset {
     fn set_up(&mut self, _now: UnixTime) -> Result<Vec<FoundBlock>, Error> {
-        let Ipset { filter, tool, sets, .. } = self;
-        filter.set_up(|chain, found| sets.get_mut(chain.family()).set_up(tool, chain, &found))
+        let Ipset { filter, tool, sets, admitted, shielded, .. } = self;
+        if *shielded {
+            admitted.set_up(tool)?;
+        }
+        let found = filter.set_up(|chain, found| sets.get_mut(chain.family()).set_up(tool, chain, &found.blocks))?;
+        if !self.shielded {
+            all_done(self.remove_admitted(&self.tool.headers()?).into_iter().map(Err))?;
+        }
+        Ok(found)
     }
 
     fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Applied {
@@ -170,7 +198,7 @@ impl Firewall for Ipset {
     }
 
     fn verify(&mut self, book: &Book, now: UnixTime) -> Verified {
-        let Ipset { filter, tool, sets, until_close_look } = self;
+        let Ipset { filter, tool, sets, shielded, admitted, until_close_look, .. } = self;
         let headers = match tool.headers() {
             Ok(headers) => headers,
             Err(error) => return Verified::failed(error),
@@ -183,11 +211,18 @@ impl Firewall for Ipset {
             ours.iter().map(|set| headers.get(&set.name).map_or(Some(0), |header| header.entries)).sum();
         let closely = *until_close_look == 0 || entries != Some(book.len() + others);
         *until_close_look = if closely { CLOSE_LOOK_EVERY } else { *until_close_look } - 1;
-        filter.verify(now, |chain| {
+        // Rules look the sets up, so these come first and go last.
+        let mut verified = if *shielded { admitted.verify(tool, &headers, closely) } else { Verified::default() };
+        let looked = filter.verify(now, |chain| {
             let set = sets.get_mut(chain.family());
             let header = headers.get(&set.name);
             set.verify(tool, chain, header, closely, book, now)
-        })
+        });
+        verified.join(looked);
+        if !self.shielded {
+            verified.failed.extend(self.remove_admitted(&headers));
+        }
+        verified
     }
 
     fn set_traffic(&mut self, traffic: Traffic) -> Result<(), Error> {
@@ -201,8 +236,15 @@ impl Firewall for Ipset {
         book: &Book,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let new = Ipset::with(self.filter.successor(config, traffic)?, config)?;
+        let mut new = Ipset::with(self.filter.successor(config, traffic)?, config)?;
+        if new.shielded {
+            new.admitted.set_up(&new.tool)?;
+        }
         succeed(self, new, book, now)
+    }
+
+    fn shield(&mut self) -> Option<&mut dyn Shield> {
+        self.filter.is_shielded().then_some(self as &mut dyn Shield)
     }
 
     fn packets(&mut self, net: &IpNet) -> Option<u64> {
@@ -214,7 +256,8 @@ impl Firewall for Ipset {
     fn tear_down(&mut self) -> Result<(), Error> {
         let rules = self.filter.tear_down();
         let there = self.tool.headers()?;
-        let names = [&self.sets.v4.name, &self.sets.v6.name].into_iter().filter(|name| there.contains_key(*name));
+        let blocks = [&self.sets.v4.name, &self.sets.v6.name].into_iter().filter(|name| there.contains_key(*name));
+        let names = blocks.chain(self.admitted.there(&there));
         all_done([rules].into_iter().chain(names.map(|name| self.remove_set(name))))
     }
 
@@ -226,6 +269,20 @@ impl Firewall for Ipset {
         let Sets { v4, v6 } = &self.sets;
         let v6 = if self.filter.unguarded(Family::V6).is_none() { format!(" and {}", v6.name) } else { String::new() };
         self.filter.describe(&format!(", {}, set {}{v6}", self.tool.version, v4.name))
+    }
+}
+
+impl Shield for Ipset {
+    fn admit(&mut self, nets: &[IpNet]) -> Result<(), Error> {
+        self.admitted.add(&self.tool, nets)
+    }
+
+    fn admit_only(&mut self, nets: &[IpNet]) -> Result<(), Error> {
+        self.admitted.change(&self.tool, nets)
+    }
+
+    fn shed(&mut self) -> Result<Vec<Shed>, Error> {
+        self.losers.look()
     }
 }
 
@@ -249,6 +306,7 @@ impl Sets {
 pub(super) struct Left {
     tool: Tool,
     sets: Vec<Set>,
+    admitted: Vec<String>,
 }
 
 impl Left {
@@ -259,7 +317,8 @@ impl Left {
         let sets = Family::BOTH.map(|family| Set::new(family, &config.set_name, config.maxelem));
         let ours = |set: &Set| headers.get(&set.name).is_some_and(|header| set.is_ours(header));
         let sets: Vec<Set> = sets.into_iter().filter(ours).collect();
-        (!sets.is_empty()).then_some(Left { tool, sets })
+        let admitted = Admitted::new(&config.set_name).there(&headers).cloned().collect();
+        (!sets.is_empty()).then_some(Left { tool, sets, admitted })
     }
 }
 
@@ -274,7 +333,8 @@ impl succession::Left for Left {
     }
 
     fn remove(&mut self) -> Result<(), Error> {
-        all_done(self.sets.iter().map(|set| self.tool.destroy(&set.name)))
+        let names = self.sets.iter().map(|set| &set.name).chain(&self.admitted);
+        all_done(names.map(|name| self.tool.destroy(name)))
     }
 
     fn describe(&self) -> String {

@@ -6,10 +6,11 @@ use std::collections::HashSet;
 
 use ipnet::IpNet;
 
-use super::body::{Body, Origin};
+use super::body::Origin;
 use super::change::{Step, settle};
 use super::family::Family;
-use super::filter::{Filter, succeed};
+use super::filter::{Filter, Losers, succeed};
+use super::shield::{MOST_RULES, Shed, Shield};
 use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified};
 use crate::config::FirewallConfig;
 use crate::model::book::Book;
@@ -18,7 +19,7 @@ use crate::model::target::Holder;
 
 /// The backend `iptables`.
 #[derive(Debug)]
-pub struct Iptables(Filter);
+pub struct Iptables(Filter, Losers);
 
 impl Iptables {
     /// Checks the configuration and looks the programs up; touches no rule.
@@ -27,7 +28,7 @@ impl Iptables {
     /// If iptables is not installed, or the traffic cannot be told to it. Without ip6tables only IPv4 is guarded, which
     /// [`Firewall::set_up`] tells in the log.
     pub fn new(config: &FirewallConfig, traffic: Traffic) -> Result<Iptables, Error> {
-        Ok(Iptables(Filter::new(config, traffic, None)?))
+        Ok(Iptables(Filter::new(config, traffic, None)?, Losers::new()))
     }
 }
 
@@ -61,7 +62,7 @@ impl Firewall for Iptables {
 
     fn verify(&mut self, book: &Book, now: UnixTime) -> Verified {
         self.0.verify(now, |chain| {
-            let body = Body::of_book(chain.family(), book);
+            let body = chain.of_book(book);
             let unmended = match chain.mend(&body) {
                 Ok(mended) => return Verified { mended, ..Verified::default() },
                 Err(unmended) => unmended,
@@ -85,8 +86,12 @@ impl Firewall for Iptables {
         book: &Book,
         now: UnixTime,
     ) -> Result<(), Error> {
-        let new = Iptables(self.0.successor(config, traffic)?);
+        let new = Iptables(self.0.successor(config, traffic)?, Losers::new());
         succeed(self, new, book, now)
+    }
+
+    fn shield(&mut self) -> Option<&mut dyn Shield> {
+        self.0.is_shielded().then_some(self as &mut dyn Shield)
     }
 
     fn packets(&mut self, net: &IpNet) -> Option<u64> {
@@ -103,5 +108,30 @@ impl Firewall for Iptables {
 
     fn describe(&self) -> String {
         self.0.describe("")
+    }
+}
+
+/// A packet is compared with each address that is admitted, so there are few of them.
+impl Shield for Iptables {
+    fn room(&self) -> usize {
+        MOST_RULES
+    }
+
+    fn admit(&mut self, nets: &[IpNet]) -> Result<(), Error> {
+        let mut admitted = self.0.admitted().to_vec();
+        let room = MOST_RULES.saturating_sub(admitted.len());
+        let new: Vec<IpNet> = nets.iter().copied().filter(|net| !admitted.contains(net)).take(room).collect();
+        admitted.extend(new);
+        self.0.admit(admitted)
+    }
+
+    fn admit_only(&mut self, nets: &[IpNet]) -> Result<(), Error> {
+        let nets: Vec<IpNet> = nets.iter().copied().take(MOST_RULES).collect();
+        let set = |nets: &[IpNet]| nets.iter().copied().collect::<HashSet<_>>();
+        if set(&nets) == set(self.0.admitted()) { Ok(()) } else { self.0.admit(nets) }
+    }
+
+    fn shed(&mut self) -> Result<Vec<Shed>, Error> {
+        self.1.look()
     }
 }

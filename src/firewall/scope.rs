@@ -8,6 +8,7 @@ pub mod matched;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use self::matched::matched;
 use crate::config::ScopeConfig;
 use crate::firewall::Traffic;
 use crate::model::block::Port;
@@ -100,6 +101,16 @@ impl Scope {
         }
     }
 
+    /// Whether connections to this local port go through the shield.
+    pub fn guards_tcp(&self, port: u16) -> bool {
+        let within = |ranges: &[(u16, u16)]| ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
+        match self.traffic() {
+            Traffic::All => SIP.contains(&port),
+            Traffic::Match(words) => matched(&words).is_some_and(|matched| within(&matched.tcp)),
+            Traffic::Ports { tcp, .. } => within(&tcp),
+        }
+    }
+
     /// Another configuration holds from now on.
     pub fn reconfigure(&mut self, config: ScopeConfig) {
         self.config = config;
@@ -164,6 +175,18 @@ mod tests {
         assert!(scope.newly_covered().is_some());
         assert!(scope.newly_covered().is_none());
         assert_eq!(scope.to_string(), "UDP 5060-5061, 5062; TCP 5060-5061, 8089");
+    }
+
+    #[test]
+    fn of_tcp_those_ports_are_guarded_that_are_led_through_it() {
+        let guarded = |config| {
+            let scope = Scope::new(config, [Port::Tcp(8089), Port::Udp(5070)]);
+            [22, 5060, 5070, 8089].map(|port| scope.guards_tcp(port))
+        };
+        assert_eq!(guarded(ScopeConfig::Auto), [false, true, false, true]);
+        assert_eq!(guarded(ScopeConfig::All), [false, true, false, false]);
+        let words = ["-p", "tcp", "--dport", "5070"].map(str::to_owned).into();
+        assert_eq!(guarded(ScopeConfig::Match(words)), [false, false, true, false]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::source::neighbourhood;
 use super::weather::{Front, MINUTE, RECENT, SIGNS, Weather};
 use super::{GRACE, Policy, patience, room};
 use crate::config::Limits;
-use crate::model::clock::Now;
+use crate::model::clock::{Now, UnixTime};
 use crate::model::memory::Memory;
 use crate::model::net::is_global_ipv6;
 
@@ -106,6 +106,11 @@ impl Evidence {
     /// The addresses where accounts live.
     pub fn places(&self) -> impl Iterator<Item = IpNet> + '_ {
         self.homes.all_places()
+    }
+
+    /// The last login of any account at this address.
+    pub fn last_login_at(&self, place: &IpNet) -> Option<UnixTime> {
+        self.homes.last_login_at(place)
     }
 
     /// Whether an account lives at this address, or somewhere in this network.

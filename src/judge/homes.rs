@@ -134,6 +134,12 @@ impl Homes {
         Some(UnixTime(tenants[at].last.into()))
     }
 
+    /// The last login of any account at this address.
+    pub(super) fn last_login_at(&self, place: &IpNet) -> Option<UnixTime> {
+        let last = self.places.get(place)?.iter().map(|tenant| tenant.last).max()?;
+        Some(UnixTime(last.into()))
+    }
+
     /// Number of pairs.
     pub(super) fn len(&self) -> usize {
         self.pairs

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::file::of_network;
+
 /// One line of a table. Its form is given by the kernel's `proc_net_tcp.rst`:
 /// `sl local_address rem_address st tx_queue:rx_queue tr:when retrnsmt uid timeout inode ...`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,9 @@ pub(crate) struct Socket {
 /// A TCP socket that waits for connections.
 pub(crate) const LISTEN: u8 = 0x0a;
 
+/// States of a TCP connection whose handshake is not complete, and of one that this side begins.
+const UNPROVED: [u8; 4] = [0x02, 0x03, LISTEN, 0x0c];
+
 /// A UDP socket that takes packets from anybody.
 pub(crate) const UNCONNECTED: u8 = 0x07;
 
@@ -32,7 +37,7 @@ pub(crate) const UNCONNECTED: u8 = 0x07;
 /// # Errors
 /// If a table cannot be read.
 pub(crate) fn find<T>(protocol: &str, mut each: impl FnMut(Socket) -> Option<T>) -> io::Result<Option<T>> {
-    for table in [format!("/proc/self/net/{protocol}"), format!("/proc/self/net/{protocol}6")] {
+    for table in [of_network(protocol), of_network(&format!("{protocol}6"))] {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{table}: {error}"));
         let file = match File::open(&table) {
             Ok(file) => file,
@@ -63,6 +68,11 @@ fn find_in<T>(table: impl BufRead, mut each: impl FnMut(Socket) -> Option<T>) ->
 }
 
 impl Socket {
+    /// Whether the other end of a TCP connection has answered.
+    pub(crate) fn is_connected(&self) -> bool {
+        !UNPROVED.contains(&self.state)
+    }
+
     /// Its user and inode; `None` once it is closed.
     pub(crate) fn owner(&self) -> Option<(u32, u64)> {
         (self.inode != 0).then_some((self.uid, self.inode))
@@ -149,6 +159,17 @@ mod tests {
         assert_eq!(uid_in(TCP, "127.0.0.1:50000", "127.0.0.1:4452"), None);
         assert_eq!(uid_in(TCP, "127.0.0.1:50001", "127.0.0.1:4451"), None, "closed: uid 0 means nothing");
         assert_eq!(uid_in(TCP6, "127.0.0.1:50000", "127.0.0.1:4451"), None);
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn a_handshake_that_is_not_complete_is_no_connection() {
+        let connected = |table: &str| {
+            table.lines().filter_map(Socket::parse).map(|socket| socket.is_connected()).collect::<Vec<_>>()
+        };
+        assert_eq!(connected(TCP), [false, true, true, true, true]);
+        // SYN_SENT and SYN_RECV.
+        assert_eq!(connected(&TCP.replace(" 01 ", " 02 ").replace(" 06 ", " 03 ")), [false; 5]);
     }
 
     #[test]

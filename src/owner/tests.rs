@@ -8,7 +8,7 @@ mod reloading;
 mod shield;
 mod starting;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
@@ -22,7 +22,7 @@ use super::*;
 use crate::config::{FirewallConfig, ShieldMode};
 use crate::console::request::Request;
 use crate::firewall::dry_run::DryRun;
-use crate::firewall::shield::{Shed, Shield};
+use crate::firewall::shield::{Excess, Shed, Shield};
 use crate::firewall::{Applied, Change, Error, FoundBlock, Traffic, Verified};
 use crate::logging::{self, Target};
 use crate::model::block::Reason;
@@ -102,6 +102,10 @@ struct Lead {
     refuses: bool,
     has_shield: bool,
     admitted: BTreeSet<IpNet>,
+    /// How many can be.
+    room: usize,
+    /// Whose connection stands.
+    connected: HashSet<IpNet>,
     /// Who loses packets now.
     shed: Vec<Shed>,
 }
@@ -154,8 +158,15 @@ impl Shield for Kernel {
         self.1.lock().unwrap().admitted.extend(nets);
         Ok(())
     }
-    fn admit_only(&mut self, nets: BTreeSet<IpNet>) -> Result<(), Error> {
-        self.1.lock().unwrap().admitted = nets;
+    fn room(&self) -> usize {
+        self.1.lock().unwrap().room
+    }
+    fn connected(&mut self, sources: &HashSet<IpNet>, _: &dyn Fn(u16) -> bool) -> Result<HashSet<IpNet>, Error> {
+        Ok(sources & &self.1.lock().unwrap().connected)
+    }
+    fn admit_only(&mut self, nets: &[IpNet]) -> Result<(), Error> {
+        let mut kernel = self.1.lock().unwrap();
+        kernel.admitted = nets.iter().copied().take(kernel.room).collect();
         Ok(())
     }
     fn shed(&mut self) -> Result<Vec<Shed>, Error> {

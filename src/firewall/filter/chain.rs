@@ -1,11 +1,18 @@
 //! Chain and jumps of one address family.
 
+mod faults;
+mod jumps;
+mod shield;
+
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::listing::{self, Contents, Listing};
+use self::faults::Wrong;
+use self::shield::Shielding;
+use super::listing::{self, Listing};
 use super::place::Place;
+use super::strangers::Names;
 use super::words;
 use crate::config::FirewallConfig;
 use crate::firewall::body::{Body, Faults, Origin, Rule};
@@ -14,11 +21,8 @@ use crate::firewall::neighbours::freepbx_is_installed;
 use crate::firewall::run::spare::Spare;
 use crate::firewall::run::{Failure, Program};
 use crate::firewall::{Error, Traffic};
+use crate::model::book::Book;
 use crate::model::target::ChainName;
-
-/// What our jumps say to FreePBX's firewall. It takes a rule of INPUT before its own for an invader, and begins anew with
-/// all chains emptied, unless the text of the rule holds `fail2ban` or `f2b`.
-const FREEPBX_COMMENT: &str = "-m comment --comment sipban-f2b ";
 
 /// The filter table of one address family, as far as it is ours.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub(in crate::firewall) struct Chain {
     /// known to be ours.
     listed_jumps: Option<Vec<String>>,
     jumps_to_learn: bool,
+    names: Names,
+    shielding: Option<Shielding>,
     /// What `take_stock` saw, for the `mend` that follows: to list 60,000 rules takes nft a second.
     seen: Option<Listing>,
 }
@@ -87,6 +93,8 @@ impl Chain {
             target,
             restore: Spare::new(restore, args),
             save: Program::find(save, folder)?,
+            names: Names::of(&config.chain),
+            shielding: Shielding::new(family, config, traffic, set.as_deref()),
             set,
             wanted_jumps: jumps,
             beside_freepbx: freepbx_is_installed(),
@@ -101,6 +109,16 @@ impl Chain {
         self.family
     }
 
+    /// What the chain is to hold: a rule for each block of the book.
+    pub(in crate::firewall) fn of_book(&self, book: &Book) -> Body {
+        Body::of_book(self.family, book, self.is_shielded())
+    }
+
+    /// What the chain is to hold: one rule for all that are in a set.
+    pub(in crate::firewall) fn of_set(&self, name: &str) -> Body {
+        Body::of_set(name, self.is_shielded())
+    }
+
     /// What stands in the chain; `None` if there is no chain.
     pub(in crate::firewall) fn body(&self) -> Result<Option<Body>, Error> {
         Ok(self.list()?.chain.map(|chain| chain.body))
@@ -109,6 +127,7 @@ impl Chain {
     /// The same, for a `mend` to follow, which then need not ask again.
     pub(super) fn take_stock(&mut self) -> Result<Option<Body>, Error> {
         let listing = self.list()?;
+        self.adopt_admitted(&listing);
         let body = listing.chain.as_ref().map(|chain| chain.body.clone());
         self.seen = Some(listing);
         Ok(body)
@@ -121,7 +140,7 @@ impl Chain {
             Family::V4 => IpAddr::from([192, 0, 2, 1]),
             Family::V6 => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
         };
-        let body = Body { blocks: vec![Origin::Net(nobody.into())] };
+        let body = Body { blocks: vec![Origin::Net(nobody.into())], shield: false };
         let rules = self.anew(&body) + &self.new_jumps(&Listing::default());
         self.restore.program().run(&["--test", "--noflush"], &format!("*{}\n{rules}COMMIT\n", self.place.table()))?;
         self.list().map(drop)
@@ -137,28 +156,36 @@ impl Chain {
     pub(in crate::firewall) fn mend(&mut self, wanted: &Body) -> Result<Vec<String>, Unmended> {
         const TRIES: usize = 2;
         let mut now = self.seen.take().map_or_else(|| self.list(), Ok)?;
-        self.learn_jumps(&now);
+        self.learn(&now);
+        let mut wanted = Body { shield: self.is_shielded(), ..wanted.clone() };
         let were_known = self.listed_jumps.is_some();
         self.heed_freepbx(&now);
-        let faults = self.faults(&now, wanted);
+        let faults = self.faults(&now, &wanted);
         self.undone = were_known && !faults.jumps.is_empty();
         let removals = self.removals(&now);
         let mut wrong = faults.clone();
         let mut tries = 0;
         while !wrong.is_none() {
             tries += 1;
-            let error = match self.commit(&self.mending(&now, &wrong, wanted)) {
+            let error = match self.commit(&self.mending(&now, &wrong, &wanted)) {
                 Ok(()) => {
                     self.jumps_to_learn |= !wrong.jumps_stay();
+                    self.shield_is_written(!wrong.shield.is_empty());
                     let program = self.restore.program();
                     Error(format!("`{program}` ended with success, but what it was to make is not there"))
+                }
+                // Without the shield it can be done.
+                Err(failure) if failure.is_verdict() && self.fit_shield() => {
+                    tries -= 1;
+                    failure.into()
                 }
                 Err(failure) if failure.is_verdict() => failure.into(),
                 Err(failure) => return Err(self.unmended(failure.into(), &now)),
             };
             now = self.list()?;
-            self.learn_jumps(&now);
-            wrong = self.faults(&now, wanted);
+            self.learn(&now);
+            wanted.shield = self.is_shielded();
+            wrong = self.faults(&now, &wanted);
             if tries == TRIES && !wrong.is_none() {
                 return Err(self.unmended(error, &now));
             }
@@ -166,27 +193,7 @@ impl Chain {
         if tries > 0 {
             removals.iter().for_each(|text| log::warn!("{text}"));
         }
-        Ok([faults.jumps, faults.chain].map(Faults::into_texts).concat())
-    }
-
-    /// Leads other traffic through the chain. Where that is only more of it, as when an attack is seen on another
-    /// port and every millisecond counts, the rules there are stay and need not be listed.
-    pub(super) fn set_jumps(&mut self, jumps: Vec<String>) -> Result<(), Error> {
-        let old = std::mem::replace(&mut self.wanted_jumps, jumps);
-        let text = if old.iter().all(|jump| self.wanted_jumps.contains(jump)) {
-            let more: Vec<String> = self.wanted_jumps.iter().filter(|jump| !old.contains(jump)).cloned().collect();
-            Ok(self.insertions(&more))
-        } else {
-            self.list().map(|listing| self.new_jumps(&listing))
-        };
-        match text.and_then(|text| Ok(self.commit(&text)?)) {
-            Ok(()) => self.jumps_to_learn = true,
-            Err(error) => {
-                self.wanted_jumps = old;
-                return Err(error);
-            }
-        }
-        Ok(())
+        Ok([faults.jumps, faults.chain, faults.shield].map(Faults::into_texts).concat())
     }
 
     /// Packets dropped by the rule for `source` since it was written.
@@ -205,6 +212,7 @@ impl Chain {
                 let _ = writeln!(text, "-X {}", self.name);
             }
         }
+        text += &self.without_shield(&listing);
         if !text.is_empty() {
             self.commit(&text)?;
         }
@@ -217,9 +225,12 @@ impl Chain {
         }
     }
 
-    /// Sees how the jumps last made are listed. Where another program was at them meanwhile there is nothing to
+    /// Sees how the rules last made are listed. Where another program was at them meanwhile there is nothing to
     /// learn, and they are made again.
-    fn learn_jumps(&mut self, listing: &Listing) {
+    fn learn(&mut self, listing: &Listing) {
+        if let Some(shielding) = &mut self.shielding {
+            shielding.learn(listing);
+        }
         if std::mem::take(&mut self.jumps_to_learn) {
             let whole = listing.jumps.len() == self.wanted_jumps.len();
             self.listed_jumps = whole.then(|| listing.jumps.clone());
@@ -235,18 +246,22 @@ impl Chain {
     pub(in crate::firewall) fn anew(&self, body: &Body) -> String {
         let mut text = format!(":{} - [0:0]\n", self.name);
         for rule in body.rules() {
-            let _ = writeln!(text, "-A {} {}", self.name, words::rule(rule, &self.target));
+            let _ = writeln!(text, "-A {} {}", self.name, self.rule(rule));
         }
         text
     }
 
     /// A block at the head of the chain, where a packet of an attacker of today finds it first.
     pub(in crate::firewall) fn insertion(&self, from: &Origin) -> String {
-        format!("-I {} 1 {}\n", self.name, words::rule(Rule::Block(from), &self.target))
+        format!("-I {} 1 {}\n", self.name, self.rule(Rule::Block(from)))
     }
 
     pub(in crate::firewall) fn removal(&self, from: &Origin) -> String {
-        format!("-D {} {}\n", self.name, words::rule(Rule::Block(from), &self.target))
+        format!("-D {} {}\n", self.name, self.rule(Rule::Block(from)))
+    }
+
+    fn rule(&self, rule: Rule<'_>) -> String {
+        words::rule(rule, &self.target, &self.names.shield)
     }
 
     fn list(&self) -> Result<Listing, Error> {
@@ -256,136 +271,24 @@ impl Chain {
             let why = "which holds rules made with nft; give these a table of their own";
             return Err(Error(format!("`{} -t {table}` cannot show the table {table}, {why}", self.save)));
         }
-        Ok(Listing::parse(&output.stdout, self.place, self.name.as_str(), &self.target, self.set.as_deref()))
-    }
-
-    /// Removes our jumps, and what does without a chain what they do.
-    fn without_jumps(&self, listing: &Listing) -> String {
-        listing
-            .jumps
-            .iter()
-            .chain(&listing.leftovers)
-            .map(|jump| format!("-D {} {jump}\n", self.place.hook()))
-            .collect()
-    }
-
-    fn new_jumps(&self, listing: &Listing) -> String {
-        self.without_jumps(listing) + &self.insertions(&self.wanted_jumps)
-    }
-
-    /// Jumps at the head of the place, in this order.
-    fn insertions(&self, jumps: &[String]) -> String {
-        let hook = self.place.hook();
-        let comment = |jump: &String| match jump.rsplit_once("-j ") {
-            Some((matches, to)) if self.beside_freepbx => format!("{matches}{FREEPBX_COMMENT}-j {to}"),
-            _ => jump.clone(),
-        };
-        jumps.iter().rev().map(|jump| format!("-I {hook} 1 {}\n", comment(jump))).collect()
-    }
-
-    /// From now on our jumps are to stand before those of FreePBX's firewall, if that has come.
-    fn heed_freepbx(&mut self, listing: &Listing) {
-        if listing.freepbx && !self.beside_freepbx {
-            self.beside_freepbx = true;
-            self.listed_jumps = None;
-        }
-    }
-
-    /// Whether another program had undone the jumps when they were looked at last.
-    pub(super) fn was_undone(&self) -> bool {
-        self.undone
+        let (chain, set) = (self.name.as_str(), self.set.as_deref());
+        Ok(Listing::parse(&output.stdout, self.place, chain, &self.names, &self.target, set))
     }
 
     /// What makes the rules what they should be.
     fn mending(&self, listing: &Listing, wrong: &Wrong, wanted: &Body) -> String {
-        let chain = if wrong.chain.is_empty() { String::new() } else { self.anew(wanted) };
-        chain + &if wrong.jumps_stay() { String::new() } else { self.new_jumps(listing) }
-    }
-
-    fn faults(&self, listing: &Listing, wanted: &Body) -> Wrong {
-        let leftovers = !listing.leftovers.is_empty();
-        Wrong { jumps: self.jump_faults(listing), chain: self.chain_faults(listing, wanted), leftovers }
-    }
-
-    fn chain_faults(&self, listing: &Listing, wanted: &Body) -> Faults {
-        let name = &self.name;
-        let mut faults = Faults::none(self.family);
-        let missing_chain = Contents { returns_last: true, ..Default::default() };
-        let chain = listing.chain.as_ref().unwrap_or_else(|| {
-            faults.add(format_args!("chain {name}"));
-            &missing_chain
-        });
-        let wanted: HashSet<&Origin> = wanted.blocks.iter().collect();
-        let blocks = &chain.body.blocks;
-        let there = blocks.iter().filter(|origin| wanted.contains(origin)).count();
-        match self.set.as_ref() {
-            Some(set) if there < wanted.len() => faults.add(format_args!("rule of set {set}")),
-            _ => faults.add_missing(wanted.len() - there, wanted.len()),
-        }
-        let surplus = blocks.len() - there + chain.doubles + chain.strays.len();
-        if surplus > 0 {
-            faults.add(format_args!("{surplus} rules too many in {name}"));
-        }
-        if chain.other_target > 0 {
-            faults.add(format_args!("the target of {} blocks", chain.other_target));
-        }
-        if !chain.returns_last {
-            faults.add(format_args!("RETURN at the end of {name}"));
-        }
-        faults
-    }
-
-    fn jump_faults(&self, listing: &Listing) -> Faults {
-        let sorted = |jumps: &[String]| {
-            let mut jumps = jumps.to_vec();
-            jumps.sort_unstable();
-            jumps
-        };
-        let as_wanted = self.listed_jumps.as_ref().is_some_and(|wanted| sorted(wanted) == sorted(&listing.jumps));
-        let mut faults = Faults::none(self.family);
-        match &listing.bypass {
-            _ if !as_wanted => faults.add(format_args!("jump to {} in {}", self.name, self.place.hook())),
-            Some(rule) => faults.add(format_args!("jump to {} in {} before `{rule}`", self.name, self.place.hook())),
-            None => {}
-        }
-        faults
+        let or_nothing = |is_sound: bool, text: &dyn Fn() -> String| if is_sound { String::new() } else { text() };
+        let chain = or_nothing(wrong.chain.is_empty(), &|| self.anew(wanted));
+        let jumps = or_nothing(wrong.jumps_stay(), &|| self.new_jumps(listing));
+        // A rule leads to a chain that is there, and a chain goes to which no rule leads.
+        let shield = or_nothing(wrong.shield.is_empty(), &|| self.shield_anew(listing));
+        if self.is_shielded() { shield + &chain + &jumps } else { chain + &shield + &jumps }
     }
 
     /// What blocks although not all is as it should be: nothing without a jump.
     fn unmended(&self, error: Error, listing: &Listing) -> Unmended {
         let blocks = listing.chain.as_ref().filter(|_| !listing.jumps.is_empty()).map(|chain| &chain.body.blocks);
         Unmended { error, in_force: Some(blocks.into_iter().flatten().cloned().collect()) }
-    }
-
-    /// What goes when the rules are made what they should be, in words.
-    fn removals(&self, listing: &Listing) -> Vec<String> {
-        let name = &self.name;
-        let strays = listing.chain.iter().flat_map(|chain| &chain.strays);
-        let strays = strays.map(|rule| format!("removed `{rule}` from chain {name}, which holds blocks only"));
-        let leftovers = listing.leftovers.iter();
-        let leftovers = leftovers.map(|rule| {
-            format!("removed `{rule}` from INPUT, a leftover of the Perl program: chain {name} blocks now")
-        });
-        strays.chain(leftovers).collect()
-    }
-}
-
-/// What is not as it should be.
-#[derive(Clone)]
-struct Wrong {
-    jumps: Faults,
-    chain: Faults,
-    /// Whether rules of the Perl program are left.
-    leftovers: bool,
-}
-
-impl Wrong {
-    fn is_none(&self) -> bool {
-        self.chain.is_empty() && self.jumps.is_empty() && !self.leftovers
-    }
-
-    fn jumps_stay(&self) -> bool {
-        self.jumps.is_empty() && !self.leftovers
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::place::Place;
+use super::strangers::{Names, Rules};
 use crate::firewall::body::{Body, Origin};
 use crate::firewall::neighbours::FREEPBX_CHAIN;
 
@@ -11,6 +12,8 @@ use crate::firewall::neighbours::FREEPBX_CHAIN;
 pub(super) struct Listing {
     /// Our chain, if it is there.
     pub chain: Option<Contents>,
+    /// What stands in the chains of the shield that are there.
+    pub shield: Rules,
     /// The rules of INPUT, or where our place is, that jump to it, without the `-A INPUT`.
     pub jumps: Vec<String>,
     /// The rule of INPUT that lets traffic in before it comes to one of the jumps.
@@ -40,18 +43,31 @@ pub(super) struct Contents {
 }
 
 impl Listing {
-    /// `target` is that of our blocks as it is listed, such as `-j DROP`; `set` the name of ours, if any.
-    pub(super) fn parse(text: &str, place: Place, chain: &str, target: &str, set: Option<&str>) -> Listing {
+    /// `names` are those of the chains of the shield, `target` is that of our blocks as it is listed, such as `-j DROP`,
+    /// `set` the name of ours, if any.
+    pub(super) fn parse(
+        text: &str,
+        place: Place,
+        chain: &str,
+        names: &Names,
+        target: &str,
+        set: Option<&str>,
+    ) -> Listing {
         let hooked = format!("-A {} ", place.hook());
         let declaration = format!(":{chain} ");
         let block = format!("-A {chain} ");
+        let to_shield = format!("-j {}", names.shield);
+        let of_shield = |line: &str| {
+            let (name, rule) = line.split_once(' ')?;
+            names.all().contains(&name).then(|| (name.to_owned(), rule.to_owned()))
+        };
         let mut listing = Listing::default();
         let mut lets_in = None;
         let mut seen = HashSet::new();
         // Old versions end a rule with a blank.
         for line in text.lines().map(str::trim_end) {
             if let Some(rule) = line.strip_prefix(&block) {
-                listing.chain.get_or_insert_default().add(rule, target, &mut seen);
+                listing.chain.get_or_insert_default().add(rule, target, &to_shield, &mut seen);
             } else if let Some(rule) = line.strip_prefix(&hooked) {
                 match destination(rule) {
                     Some(("-j", to)) if to == chain => {
@@ -67,6 +83,10 @@ impl Listing {
                     }
                     _ => {}
                 }
+            } else if let Some((name, rule)) = line.strip_prefix("-A ").and_then(of_shield) {
+                listing.shield.entry(name).or_default().push(rule);
+            } else if let Some((name, _)) = line.strip_prefix(':').and_then(of_shield) {
+                listing.shield.entry(name).or_default();
             } else if line.starts_with(&declaration) {
                 listing.chain.get_or_insert_default();
             } else if line.strip_prefix(':').is_some_and(|rest| rest.starts_with(FREEPBX_CHAIN)) {
@@ -80,13 +100,17 @@ impl Listing {
 }
 
 impl Contents {
-    fn add(&mut self, rule: &str, target: &str, seen: &mut HashSet<Origin>) {
+    fn add(&mut self, rule: &str, target: &str, to_shield: &str, seen: &mut HashSet<Origin>) {
         // A RETURN hides what stands behind it.
         if std::mem::take(&mut self.returns_last) {
             self.strays.push("-j RETURN".to_owned());
         }
         if rule == "-j RETURN" {
             self.returns_last = true;
+            return;
+        }
+        if rule == to_shield && !self.body.shield {
+            self.body.shield = true;
             return;
         }
         match origin(rule) {
@@ -163,9 +187,13 @@ mod tests {
     use super::*;
     use crate::firewall::filter::words;
 
+    fn names() -> Names {
+        Names::of(&"sipban-udp".parse().unwrap())
+    }
+
     fn parse(rules: &str) -> Listing {
         let text = format!("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n{rules}COMMIT\n# Completed\n");
-        Listing::parse(&text, Place::Input, "sipban-udp", "-j DROP", Some("sipban"))
+        Listing::parse(&text, Place::Input, "sipban-udp", &names(), "-j DROP", Some("sipban"))
     }
 
     fn net(text: &str) -> Origin {
@@ -216,6 +244,23 @@ mod tests {
     fn ipv6_sources_are_read() {
         let chain = parse("-A sipban-udp -s 2001:db8::1/128 -j DROP\n-A sipban-udp -s 2001:db8:0:1::/64 -j DROP\n");
         assert_eq!(chain.chain.unwrap().body.blocks, nets(&["2001:db8::1/128", "2001:db8:0:1::/64"]));
+    }
+
+    #[test]
+    fn the_chains_of_the_shield_are_read_as_they_stand() {
+        let listing = parse(
+            ":sipban-udp-shed - [0:0]\n:sipban-udp-shield - [0:0]\n\
+             -A sipban-udp -s 192.0.2.1/32 -j DROP\n-A sipban-udp -j sipban-udp-shield\n-A sipban-udp -j RETURN\n\
+             -A sipban-udp-shield -s 192.0.2.7/32 -j RETURN\n-A sipban-udp-shield -p udp -j sipban-udp-measure\n",
+        );
+        let rules = ["-s 192.0.2.7/32 -j RETURN", "-p udp -j sipban-udp-measure"].map(str::to_owned).into();
+        let shield = [("sipban-udp-shed".to_owned(), Vec::new()), ("sipban-udp-shield".to_owned(), rules)];
+        assert_eq!(listing.shield, Rules::from(shield));
+        let chain = listing.chain.unwrap();
+        assert!(chain.body.shield && chain.returns_last && chain.strays.is_empty());
+        assert!(listing.references.is_empty());
+        let twice = parse("-A sipban-udp -j sipban-udp-shield\n-A sipban-udp -j sipban-udp-shield\n");
+        assert_eq!(twice.chain.unwrap().strays, ["-j sipban-udp-shield"]);
     }
 
     #[test]
@@ -285,7 +330,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_listing_is_too_strange_to_read(text in "(\\[1:2\\] )?(-A (INPUT|c) |:c )?([-!jgsi\"\\\\ acl]|ACCEPT|[0-9./:]){0,40}") {
-            Listing::parse(&text, Place::Input, "c", "-j DROP", Some("s"));
+            Listing::parse(&text, Place::Input, "c", &Names::of(&"c".parse().unwrap()), "-j DROP", Some("s"));
             packets(&text, "c", &net("192.0.2.1/32"));
         }
     }

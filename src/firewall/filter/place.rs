@@ -1,5 +1,6 @@
 //! Where in the way of a packet our chain stands.
 
+use crate::file::of_network;
 use crate::firewall::family::Family;
 use crate::model::target::Target;
 
@@ -42,7 +43,7 @@ impl Place {
             Family::V4 => "ip",
             Family::V6 => "ip6",
         };
-        let tables = std::fs::read_to_string(format!("/proc/thread-self/net/{kind}_tables_names")).unwrap_or_default();
+        let tables = std::fs::read_to_string(of_network(&format!("{kind}_tables_names"))).unwrap_or_default();
         tables.lines().any(|table| table == self.table())
     }
 

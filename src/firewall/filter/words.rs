@@ -23,12 +23,18 @@ pub(super) fn target(target: Target, family: Family) -> String {
     }
 }
 
-/// A rule of our chain as it is listed. `target` is that of a block.
-pub(super) fn rule(rule: Rule<'_>, target: &str) -> String {
+/// A rule of our chain as it is listed. `target` is that of a block, `shield` the name of the chain of the shield.
+pub(super) fn rule(rule: Rule<'_>, target: &str, shield: &str) -> String {
     match rule {
         Rule::Block(from) => format!("{} {target}", origin(from)),
+        Rule::Shield => format!("-j {shield}"),
         Rule::Return => "-j RETURN".to_owned(),
     }
+}
+
+/// The rule of the shield that lets pass who comes from there.
+pub(super) fn admission(from: &Origin) -> String {
+    format!("{} -j RETURN", origin(from))
 }
 
 /// The match of an origin as it is listed.

@@ -1,5 +1,7 @@
 //! The kernel set of one address family.
 
+mod size;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
@@ -9,7 +11,7 @@ use super::listing::{Header, SetEntry};
 use super::timeout;
 use super::tool::Tool;
 use crate::config::SET_TIMEOUT_MAX;
-use crate::firewall::body::{Body, Faults, Origin};
+use crate::firewall::body::{Faults, Origin};
 use crate::firewall::change::SLACK;
 use crate::firewall::family::Family;
 use crate::firewall::filter::Chain;
@@ -19,9 +21,6 @@ use crate::model::clock::UnixTime;
 
 /// A block longer than the kernel can count is renewed when the kernel has counted off this many seconds.
 const RENEWAL: u64 = 86_400;
-
-/// Seconds after which an entry ends that was added by hand without a time: `ipset add sipban 192.0.2.1`.
-const BY_HAND: u64 = 86_400;
 
 /// The set of one address family, as far as it is known without asking.
 #[derive(Debug)]
@@ -46,11 +45,6 @@ impl Set {
         Set { family, name, draft, least, maxelem: least, entries: 0, others: 0 }
     }
 
-    /// The whole body of our chain.
-    pub(super) fn body(&self) -> Body {
-        Body::of_set(&self.name)
-    }
-
     /// Whether a set that is there can be used as it is. A larger one than was asked for has grown.
     pub(super) fn is_sound(&self, header: &Header) -> bool {
         header.kind == "hash:net" && header.timeout && !header.odd && header.maxelem >= self.least
@@ -62,14 +56,19 @@ impl Set {
     }
 
     /// Creates the set or takes over what is there, in it or in the chain, and leads the chain to it.
-    pub(super) fn set_up(&mut self, tool: &Tool, chain: &mut Chain, found: &Body) -> Result<Vec<FoundBlock>, Error> {
+    pub(super) fn set_up(
+        &mut self,
+        tool: &Tool,
+        chain: &mut Chain,
+        found: &[Origin],
+    ) -> Result<Vec<FoundBlock>, Error> {
         let headers = tool.headers()?;
         let there = headers.get(&self.name);
         let mut held: HashMap<IpNet, SetEntry> = HashMap::new();
         // Rules of the backend `iptables`.
-        held.extend(found.blocks.iter().filter_map(Origin::net).map(|net| (net, SetEntry::for_ever(net))));
+        held.extend(found.iter().filter_map(Origin::net).map(|net| (net, SetEntry::for_ever(net))));
         // Left by a replacement that was cut short while the draft was in force.
-        if found.blocks.contains(&Origin::Set(self.draft.clone())) {
+        if found.contains(&Origin::Set(self.draft.clone())) {
             held.extend(self.read(tool, &self.draft)?);
         }
         let mut present = HashMap::new();
@@ -94,7 +93,7 @@ impl Set {
             }
         }
         self.entries = adopted.len() + present.len();
-        chain.mend(&self.body())?;
+        chain.mend(&chain.of_set(&self.name))?;
         if headers.contains_key(&self.draft) {
             // It is no more, if it has been swapped in meanwhile.
             let _ = tool.run(&format!("destroy {}\n", self.draft));
@@ -142,7 +141,7 @@ impl Set {
                 return Verified { lost, ..Verified::failed(error) };
             }
         };
-        match chain.mend(&self.body()) {
+        match chain.mend(&chain.of_set(&self.name)) {
             Ok(mended) => verified.mended.extend(mended),
             Err(unmended) => {
                 let set = Origin::Set(self.name.clone());
@@ -223,43 +222,6 @@ impl Set {
         }
     }
 
-    /// Sees to it that the set takes so many more entries: one that is about to be full is replaced by a larger one,
-    /// without a packet noticing.
-    pub(super) fn make_room(&mut self, tool: &Tool, more: usize) -> Result<(), Error> {
-        if self.fits(self.maxelem, self.entries + more) {
-            return Ok(());
-        }
-        // Entries have ended by themselves since they were counted.
-        let header = tool.headers()?.remove(&self.name).ok_or_else(|| Error(format!("set {} is gone", self.name)))?;
-        self.note(&header);
-        if header.entries.is_none() {
-            self.entries = tool.entries(&self.name)?.len();
-        }
-        if self.fits(self.maxelem, self.entries + more) {
-            return Ok(());
-        }
-        let old = self.maxelem;
-        self.maxelem = self.roomy(self.entries + more);
-        let held: Vec<SetEntry> = self.read(tool, &self.name)?.into_values().collect();
-        if let Err(error) = self.fill(tool, &self.draft, &held).and_then(|()| self.swap(tool)) {
-            self.maxelem = old;
-            return Err(error);
-        }
-        log::warn!("SET => {} grown to {}", self.name, self.maxelem);
-        Ok(())
-    }
-
-    /// What the kernel says of its size.
-    pub(super) fn note(&mut self, header: &Header) {
-        self.maxelem = header.maxelem;
-        self.entries = header.entries.unwrap_or(self.entries);
-    }
-
-    /// So many more are being added.
-    pub(super) fn expect(&mut self, more: usize) {
-        self.entries += more;
-    }
-
     fn read(&self, tool: &Tool, name: &str) -> Result<HashMap<IpNet, SetEntry>, Error> {
         Ok(tool.entries(name)?.into_iter().map(|held| (held.net, held)).collect())
     }
@@ -280,59 +242,6 @@ impl Set {
             Family::V4 => "inet",
             Family::V6 => "inet6",
         }
-    }
-
-    /// Nine tenths full is full: then there is time to make it larger before it is.
-    fn fits(&self, maxelem: u32, entries: usize) -> bool {
-        entries as u64 * 10 <= u64::from(maxelem) * 9
-    }
-
-    /// What is asked for, doubled until so many entries fit.
-    fn roomy(&self, entries: usize) -> u32 {
-        let mut maxelem = self.maxelem.max(self.least);
-        while !self.fits(maxelem, entries) && maxelem < u32::MAX {
-            maxelem = maxelem.saturating_mul(2);
-        }
-        maxelem
-    }
-
-    /// Makes a set as it should be, of that name, with these entries.
-    fn fill(&self, tool: &Tool, name: &str, held: &[SetEntry]) -> Result<(), Error> {
-        // What an earlier attempt left, unless a rule leads to it. Then it is used.
-        let _ = tool.run(&format!("destroy {name}\n"));
-        let hashsize = (held.len() / 4).next_power_of_two().max(1024);
-        let (inet, maxelem) = (self.inet(), self.maxelem);
-        let create =
-            format!("create {name} hash:net family {inet} hashsize {hashsize} maxelem {maxelem} timeout {BY_HAND}");
-        // Counters came with ipset 6.18 and Linux 3.10; they cost 16 bytes an entry.
-        let counts = tool.run(&format!("{create} counters\n")).is_ok();
-        if !counts {
-            tool.run(&format!("{create}\n"))?;
-        }
-        let held = held.iter().map(|held| SetEntry { counted: held.counted.filter(|_| counts), ..held.clone() });
-        Ok(tool.run(&additions(name, held))?)
-    }
-
-    /// Puts the draft in the place of the set. Rules lead to a set by its name, and so to the new one from now on.
-    fn swap(&self, tool: &Tool) -> Result<(), Error> {
-        let Set { name, draft, .. } = self;
-        Ok(tool.run(&format!("swap {draft} {name}\ndestroy {draft}\n"))?)
-    }
-
-    /// Replaces a set that is not as it should be by one that is, with the same entries. What is in force stays so.
-    fn replace(&mut self, tool: &Tool, chain: &mut Chain, old: &Header, held: &[SetEntry]) -> Result<(), Error> {
-        self.maxelem = self.roomy(held.len());
-        self.fill(tool, &self.draft, held)?;
-        if old.kind == "hash:net" {
-            return self.swap(tool);
-        }
-        // Sets of different types cannot be swapped: the draft is in force while the set is made anew. This also
-        // removes the rule of the Perl program, without which the set could not be destroyed.
-        chain.mend(&Body::of_set(&self.draft))?;
-        tool.destroy(&self.name)?;
-        self.fill(tool, &self.name, held)?;
-        chain.mend(&self.body())?;
-        tool.destroy(&self.draft)
     }
 }
 

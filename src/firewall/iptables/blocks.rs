@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ipnet::IpNet;
 
 use crate::firewall::Applied;
-use crate::firewall::body::{Body, Origin};
+use crate::firewall::body::Origin;
 use crate::firewall::change::{Step, Taker, divide, not_in_effect};
 use crate::firewall::filter::Chain;
 use crate::firewall::run::Failure;
@@ -23,7 +23,7 @@ const MAX_REMOVED_BY_TEXT: usize = 12;
 pub(super) fn apply(chain: &mut Chain, book: &Book, steps: &[Step], applied: &mut Applied) {
     let removed: HashSet<IpNet> = steps.iter().filter(|step| step.removes()).map(|step| step.net()).collect();
     let kept = |chain: &Chain| {
-        let mut kept = Body::of_book(chain.family(), book);
+        let mut kept = chain.of_book(book);
         kept.blocks.retain(|block| block.net().is_none_or(|net| !removed.contains(&net)));
         kept
     };
@@ -31,8 +31,8 @@ pub(super) fn apply(chain: &mut Chain, book: &Book, steps: &[Step], applied: &mu
         by_text(chain, steps)
     } else {
         let added = steps.iter().rev().filter(|step| !step.removes());
-        let mut body = Body { blocks: added.map(|step| Origin::Net(step.net())).collect() };
-        body.blocks.append(&mut kept(chain).blocks);
+        let mut body = kept(chain);
+        body.blocks = added.map(|step| Origin::Net(step.net())).chain(body.blocks).collect();
         chain.anew(&body)
     };
     let Err(failure) = chain.commit(&text) else { return };
@@ -42,7 +42,7 @@ pub(super) fn apply(chain: &mut Chain, book: &Book, steps: &[Step], applied: &mu
     }
     // Something was not as thought, or one entry is a culprit. What was in force is made sure of first, and told if it
     // was not; then what goes is taken out, and what is new is tried in parts.
-    let mended = chain.mend(&Body::of_book(chain.family(), book)).and_then(|mended| {
+    let mended = chain.mend(&chain.of_book(book)).and_then(|mended| {
         applied.mended.extend(mended);
         if removed.is_empty() { Ok(Vec::new()) } else { chain.mend(&kept(chain)) }
     });

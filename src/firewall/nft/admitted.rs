@@ -114,8 +114,8 @@ impl Shield for Nft {
         Ok(self.commit_admitted(&gone, &come)?)
     }
 
-    fn admit_only(&mut self, nets: BTreeSet<IpNet>) -> Result<(), Error> {
-        let nets: BTreeSet<IpNet> = nets.into_iter().take(MOST_ADMITTED).collect();
+    fn admit_only(&mut self, nets: &[IpNet]) -> Result<(), Error> {
+        let nets: BTreeSet<IpNet> = nets.iter().copied().take(MOST_ADMITTED).collect();
         if nets == self.admitted.nets {
             return Ok(());
         }
@@ -127,11 +127,12 @@ impl Shield for Nft {
 
     fn shed(&mut self) -> Result<Vec<Shed>, Error> {
         let mut shed = Vec::new();
-        for (name, bits) in strangers::LOSERS.into_iter().zip([32, 64]) {
+        for (name, excess) in strangers::LOSERS {
             let elements = shown::elements(&self.netlink, &self.plan.table, name)?;
             let of = |element: Element| {
+                let bits = if element.address.is_ipv4() { 32 } else { 64 };
                 let source = IpNet::new(element.address, bits).ok()?.trunc();
-                Some(Shed { source, packets: element.packets.unwrap_or_default() })
+                Some(Shed { source, excess, packets: element.packets.unwrap_or_default() })
             };
             shed.extend(elements.into_iter().filter_map(of));
         }

@@ -10,7 +10,8 @@ use std::fmt::Write;
 use super::sets::{List, Set};
 use super::words::Features;
 use crate::config::{ShieldConfig, ShieldMode};
-use crate::firewall::shield::{CROWD, MOST_LISTED, PACKET_BYTES, PERIOD, STRANGERS};
+use crate::firewall::scope::SIP;
+use crate::firewall::shield::{CROWD, Excess, MOST_LISTED, PACKET_BYTES, PERIOD, STRANGERS};
 
 /// The chain that tells who is a stranger.
 pub(super) const SHIELD: &str = "shield";
@@ -24,7 +25,12 @@ const SHED: &str = "shed";
 pub(super) const CHAINS: [&str; 3] = [SHIELD, MEASURE, SHED];
 
 /// The sets of those who lose packets, of both address families.
-pub(super) const LOSERS: [&str; 2] = ["shed4", "shed6"];
+pub(super) const LOSERS: [(&str, Excess); 4] = [
+    ("shed4", Excess::Datagrams),
+    ("shed6", Excess::Datagrams),
+    ("syn4", Excess::Connections),
+    ("syn6", Excess::Connections),
+];
 
 /// Seconds after which a stranger who sends nothing is counted no longer. His bucket is full again by then.
 const FORGOTTEN: u64 = 2 * PERIOD;
@@ -34,11 +40,12 @@ const FAMILIES: [(char, &str, &str); 2] =
     [('4', "ipv4_addr", "ip saddr"), ('6', "ipv6_addr", "ip6 saddr & ffff:ffff:ffff:ffff::")];
 
 /// The sets that packets fill, with digits behind: what they are, seconds until an element ends, and most elements.
-const SETS: [(&str, u64, u32); 4] = [
+const SETS: [(&str, u64, u32); 5] = [
     ("known", FORGOTTEN, STRANGERS),
     ("rate", FORGOTTEN, 2 * STRANGERS),
     ("bytes", FORGOTTEN, 2 * STRANGERS),
     ("shed", PERIOD, MOST_LISTED),
+    ("syn", PERIOD, MOST_LISTED),
 ];
 
 /// The names of all sets but those of the ports and the blocks.
@@ -48,9 +55,9 @@ pub(super) fn sets() -> impl Iterator<Item = String> {
     Set::ALL.into_iter().map(|set| List::Admitted.name(set)).chain(counting)
 }
 
-/// Chains and sets, with the elements that they have already; the rules are replaced. Without counters it is
-/// not known how many packets a stranger lost.
-pub(super) fn structure(table: &str, shield: ShieldConfig, features: Features) -> String {
+/// Chains and sets, with the elements that they have already; the rules are replaced. Where all traffic is led through
+/// our chain, only that to SIP ports is measured. Without counters it is not known how many packets a stranger lost.
+pub(super) fn structure(table: &str, shield: ShieldConfig, all_traffic: bool, features: Features) -> String {
     let mut text = String::new();
     for set in Set::ALL {
         let kind = if set.is_v4() { "ipv4_addr" } else { "ipv6_addr" };
@@ -59,7 +66,7 @@ pub(super) fn structure(table: &str, shield: ShieldConfig, features: Features) -
     }
     for (digit, kind, _) in FAMILIES {
         for (set, timeout, size) in SETS {
-            let counter = if set == "shed" && features.counters { " counter;" } else { "" };
+            let counter = if timeout == PERIOD && features.counters { " counter;" } else { "" };
             let flags = format!("flags dynamic,timeout; timeout {timeout}s; size {size};{counter}");
             let _ = writeln!(text, "add set inet {table} {set}{digit} {{ type {kind}; {flags} }}");
         }
@@ -70,6 +77,9 @@ pub(super) fn structure(table: &str, shield: ShieldConfig, features: Features) -
     let mut say = |chain: &str, rule: &str| {
         let _ = writeln!(text, "add rule inet {table} {chain} {rule}");
     };
+    for protocol in ["udp", "tcp"].into_iter().filter(|_| all_traffic) {
+        say(SHIELD, &format!("{protocol} dport != {}-{} return", SIP.start(), SIP.end()));
+    }
     for set in Set::ALL {
         say(SHIELD, &format!("{} return", set.lookup(List::Admitted)));
     }
@@ -84,7 +94,8 @@ pub(super) fn structure(table: &str, shield: ShieldConfig, features: Features) -
         say(SHIELD, &format!("update @known{digit} {{ {source} }} goto {MEASURE}"));
         say(MEASURE, &format!("update @rate{digit} {{ {source} limit rate over {packets} }} goto {SHED}"));
         say(MEASURE, &format!("update @bytes{digit} {{ {source} limit rate over {bytes} }} goto {SHED}"));
-        say(SHED, &format!("update @shed{digit} {{ {source} }}"));
+        say(SHED, &format!("meta l4proto udp update @shed{digit} {{ {source} }}"));
+        say(SHED, &format!("meta l4proto tcp update @syn{digit} {{ {source} }}"));
     }
     let (all_packets, _) = limits(shield.shed.saturating_mul(CROWD));
     say(SHIELD, &format!("limit rate over {all_packets} goto {SHED}"));
@@ -117,7 +128,7 @@ mod tests {
 
     #[test]
     fn counting_drops_nothing() {
-        let text = |mode| structure("t", ShieldConfig { mode, shed: 60, patience: 60 }, Features::TRIED[0]);
+        let text = |mode| structure("t", ShieldConfig { mode, shed: 60, patience: 60 }, false, Features::TRIED[0]);
         assert!(text(ShieldMode::On).ends_with("add rule inet t shed drop\n"));
         assert!(!text(ShieldMode::Count).contains("drop"));
     }

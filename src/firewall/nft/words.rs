@@ -132,6 +132,9 @@ impl Plan {
         let _ = writeln!(text, "flush chain inet {table} {HOOKED}\nflush chain inet {table} {RULES}");
         let _ = writeln!(text, "flush set inet {table} {PORTS}");
         text += &self.ports(&self.traffic.listed());
+        if let Some(shield) = self.shield {
+            text += &strangers::structure(table, shield, self.traffic == Ports::All, self.features);
+        }
         for rule in self.body().rules() {
             let _ = writeln!(text, "add rule inet {table} {RULES} {}", self.rule(rule));
         }
@@ -141,14 +144,8 @@ impl Plan {
             }
             None => String::new(),
         };
-        if let Some(shield) = self.shield {
-            text += &strangers::structure(table, shield, self.features);
-        }
-        let chains = [Some(RULES), self.shield.map(|_| strangers::SHIELD)];
         for traffic in self.traffic.matches() {
-            for chain in chains.into_iter().flatten() {
-                let _ = writeln!(text, "add rule inet {table} {HOOKED} {interface}{traffic}jump {chain}");
-            }
+            let _ = writeln!(text, "add rule inet {table} {HOOKED} {interface}{traffic}jump {RULES}");
         }
         text
     }
@@ -183,7 +180,8 @@ impl Plan {
 
     /// The rules: a look-up in each set.
     fn body(&self) -> Body {
-        Body { blocks: Set::ALL.map(|set| Origin::Set(set.name().to_owned())).into() }
+        let blocks = Set::ALL.map(|set| Origin::Set(set.name().to_owned())).into();
+        Body { blocks, shield: self.shield.is_some() }
     }
 
     fn new_set(&self, set: Set) -> String {
@@ -199,6 +197,7 @@ impl Plan {
     fn rule(&self, rule: Rule<'_>) -> String {
         let origin = match rule {
             Rule::Block(origin) => origin,
+            Rule::Shield => return format!("jump {}", strangers::SHIELD),
             Rule::Return => return "return".to_owned(),
         };
         let set = Set::ALL.into_iter().find(|set| Origin::Set(set.name().to_owned()) == *origin);

@@ -4,7 +4,10 @@ use super::*;
 
 fn machine(mode: ShieldMode) -> Machine {
     let machine = Machine { shield: mode, ..Machine::new() };
-    machine.kernel.1.lock().unwrap().has_shield = true;
+    {
+        let mut kernel = machine.kernel.1.lock().unwrap();
+        (kernel.has_shield, kernel.room) = (true, 1_000);
+    }
     machine
 }
 
@@ -19,8 +22,12 @@ fn login(from: &str) -> Event {
 
 /// These addresses lose packets for so many seconds, as many in each.
 fn flood(machine: &Machine, owner: &mut Owner, from: &[IpNet], seconds: u64) {
+    flood_with(Excess::Datagrams, machine, owner, from, seconds);
+}
+
+fn flood_with(excess: Excess, machine: &Machine, owner: &mut Owner, from: &[IpNet], seconds: u64) {
     for second in 1..=seconds {
-        let shed = from.iter().map(|source| Shed { source: *source, packets: 100 * second });
+        let shed = from.iter().map(|source| Shed { source: *source, excess, packets: 100 * second });
         machine.kernel.1.lock().unwrap().shed = shed.collect();
         machine.pass(owner, 1);
     }
@@ -70,6 +77,36 @@ fn patience_ends_in_a_block_that_grows_with_each_time() {
 }
 
 #[test]
+fn forged_syns_have_nobody_blocked_and_a_connection_that_stands_proves_who_floods() {
+    let machine = machine(ShieldMode::On);
+    let mut owner = machine.start();
+    let forged: IpNet = "203.0.113.7/32".parse().unwrap();
+    let attacker: IpNet = "203.0.113.8/32".parse().unwrap();
+    machine.kernel.1.lock().unwrap().connected.insert(attacker);
+    flood_with(Excess::Connections, &machine, &mut owner, &[forged, attacker], 600);
+    assert_eq!(owner.blocks().map(|(net, block)| (net, block.reason)).collect::<Vec<_>>(), [(attacker, Reason::Flood)]);
+}
+
+#[test]
+fn where_there_is_little_room_the_white_list_passes_and_the_homes_heard_of_last() {
+    let machine = machine(ShieldMode::On);
+    machine.white_list("192.0.2.9\n");
+    let mut owner = machine.start();
+    let own = machine.kernel.1.lock().unwrap().admitted.len();
+    let homes: Vec<String> = (1..=9).map(|n| format!("203.0.113.{n}")).collect();
+    for home in &homes {
+        owner.turn(vec![login(home)]);
+        machine.pass(&mut owner, 1);
+    }
+    machine.kernel.1.lock().unwrap().room = own + 3;
+    machine.pass(&mut owner, 60);
+    let passing = |text: &str| lets_pass(&machine, text);
+    assert!(passing("192.0.2.9"));
+    let passing: Vec<&String> = homes.iter().filter(|home| passing(home)).collect();
+    assert_eq!(passing, homes[6..].iter().collect::<Vec<_>>());
+}
+
+#[test]
 fn a_known_attacker_is_not_let_off_for_a_flood() {
     let machine = machine(ShieldMode::On);
     let mut owner = machine.start();
@@ -101,7 +138,7 @@ fn status_top_and_why_tell_of_it() {
     let machine = machine(ShieldMode::On);
     let mut owner = machine.start();
     let source: IpNet = "203.0.113.7/32".parse().unwrap();
-    machine.kernel.1.lock().unwrap().shed = vec![Shed { source, packets: 70 }];
+    machine.kernel.1.lock().unwrap().shed = vec![Shed { source, excess: Excess::Datagrams, packets: 70 }];
     machine.pass(&mut owner, 1);
     let Reply::Status(status) = ask(&mut owner, Request::Status) else { panic!() };
     assert_eq!(status.shield, "on: 1 strangers over 60 packets in 10 s, 70 packets shed since start");
