@@ -7,12 +7,30 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import groupby
 
+import phones
 from attackers import Attacker, unknown_account
 from lab import PBX, Failed, Lab, in_pbx, wait_for
 from phones import Bystander, Line
-from scenarios import ATTACKS, BYSTANDERS, HONEST, PJSIP, TROUBLES, UDP, UDP6
+from scenarios import ATTACKS, BYSTANDERS, HONEST, IN_A_STORM, OLD, PJSIP, SHIELDED, STORMS, TROUBLES, UDP, UDP6
 from sip import Tally
+from storms import LASTS, SHED, Gale
 
+
+#: What events give away blocks nobody while storms blow, so that what is measured is the shield alone.
+STORM_CONFIG = f"""
+[limits]
+unknown_account = 0
+wrong_password = 0
+day_guesses = 0
+pressure = 0
+neighbours = 0
+
+[flood]
+count = 0
+
+[shield]
+shed = {SHED}
+"""
 
 #: Packets that somebody must be seen to send after he was blocked.
 MORE = 3
@@ -53,6 +71,28 @@ class Course:
         print(f"{self.lines - self.failures} passed, {self.failures} failed", flush=True)
         return 1 if self.failures else 0
 
+    def storms(self):
+        """The exit status of the storms alone."""
+        try:
+            self.lab.start()
+            self.say("starts", self.lab.asterisk.cli("core show version").partition(" built")[0])
+            # So that its port is known.
+            if OLD in self.version.doors:
+                scanner = Attacker(unknown_account, OLD, self.lab.newcomer(OLD))
+                scanner.start()
+                try:
+                    self.taken("a scanner", scanner)
+                finally:
+                    scanner.stop()
+            self.all_storms()
+        except Failed as failure:
+            self.fail("the course", failure)
+        if self.failures:
+            print(f"{self.failures} FAILED. What the daemon said:", *self.lab.daemon.lines(), sep="\n  ")
+        self.lab.stop()
+        print(f"{self.lines - self.failures} passed, {self.failures} failed", flush=True)
+        return 1 if self.failures else 0
+
     def show(self):
         """For who wants to see it at work: phones and attackers over UDP, then what the administrator sees."""
         try:
@@ -86,6 +126,45 @@ class Course:
         for scenario in TROUBLES:
             self.attempt(scenario.what, self.trouble, scenario)
         self.attempt("all in all", self.nobody_else)
+        self.all_storms()
+
+    def all_storms(self):
+        """Each storm without the shield, then with that of each backend and with phones in it."""
+        numbers = iter(range(1, 250))
+        offered = [storm for storm in STORMS if storm.door in self.version.doors]
+        self.lab.daemon.restart(f'{STORM_CONFIG}mode = "off"\n')
+        before = {storm: self.blown(Gale(storm, next(numbers))) for storm in offered}
+        for backend in SHIELDED:
+            self.lab.daemon.restart(f'{STORM_CONFIG}mode = "on"\n\n[iptables]\nbackend = "{backend}"\n')
+            for turn, storm in enumerate(offered):
+                gale, honest = Gale(storm, next(numbers)), IN_A_STORM[turn % len(IN_A_STORM)]
+                self.attempt(f"{storm.what:33}{storm.door}, {backend}", self.storm, gale, honest, before[storm])
+
+    @staticmethod
+    def blown(gale, meanwhile=lambda: None):
+        """How many packets reached Asterisk, and what came meanwhile."""
+        gale.begin()
+        try:
+            meanwhile()
+        finally:
+            gale.join()
+        return gale.end()
+
+    def storm(self, gale, honest, before):
+        """What reaches Asterisk is what strangers may send, and the phones in the storm are served."""
+        line = self.line(UDP)
+        after = self.blown(gale, lambda: honest.routine(line))
+        self.lab.daemon.catch_up()
+        tally = line.tally
+        if tally.answered < tally.asked or self.lab.daemon.reason(line.source) is not None:
+            raise Failed(f"{tally.answered} of {tally.asked} requests of {honest.who} answered")
+        # It is at home a moment after its first login, and until then it may send what strangers may.
+        if tally.repeated and honest.routine is not phones.first_boot:
+            raise Failed(f"{tally.repeated} requests of {honest.who} were lost and sent again")
+        if after > gale.most or before < 4 * gale.most:
+            raise Failed(f"{before} packets reached Asterisk without the shield, {after} with it, not {gale.most} at most")
+        again = f", {tally.repeated} at the second try" if tally.repeated else ""
+        return f"{before / LASTS:.0f} a second reached Asterisk, now {after / LASTS:.0f}; {honest.who}: all answered{again}"
 
     def offered(self, scenarios):
         """Each with each of its doors that this version has."""

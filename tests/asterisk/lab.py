@@ -14,6 +14,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
+#: Where storms come from, beside everybody else.
+REGION = "198.19.0.0/16"
+
 #: Seconds in which anything expected happens, on a machine that is busy with something else too.
 SOON = 30
 
@@ -78,7 +81,7 @@ class Lab:
                 way("ip", "neigh", "add", other[family], "lladdr", other.mac, "dev", link)
         # Every address there is on our side of the cable is ours, without being set up one by one.
         Path("/proc/sys/net/ipv6/ip_nonlocal_bind").write_text("1")
-        for family, world in WORLD.items():
+        for family, world in [*WORLD.items(), (4, REGION)]:
             run("ip", "route", "add", "local", world, "dev", "lo")
             in_pbx("ip", "route", "add", world, "via", ROUTER[family])
         self.asterisk.install()
@@ -233,6 +236,13 @@ class Daemon(Process):
         config.touch(0o600)
         config.write_text(CONFIG.format(folder=self.folder))
         (self.folder / "wl").touch()
+
+    def restart(self, sections):
+        """With these sections beside its configuration."""
+        self.end(signal.SIGTERM)
+        config = self.folder / "conf"
+        config.write_text(CONFIG.format(folder=self.folder) + sections)
+        self.start()
 
     def start(self):
         """Starts it and waits until it hears Asterisk."""

@@ -1,7 +1,9 @@
 """Those who must never be cut off: what honest phones do, each an answer to expect."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
 
 from lab import PBX, Failed
 from sip import Agent
@@ -49,15 +51,36 @@ def wrong_numbers(line):
             expect("INVITE", phone.call(699), (404, None))
 
 
-def lamps(line):
-    """Starts and asks for the state of twenty others at once."""
+def lamps(line, keys=20):
+    """Starts and asks for the state of so many others at once; there are twenty."""
     with line.phone() as phone:
         expect("REGISTER", phone.register(), 200)
         phone.challenge = None
         wanted = f"Contact: <sip:101@{phone.contact}>\r\nEvent: dialog\r\nExpires: 600\r\n"
         wanted += "Accept: application/dialog-info+xml\r\n"
-        lamps = [phone.request("SUBSCRIBE", number, extra=wanted) for number in range(101, 121)]
-        expect("SUBSCRIBE", [answer.status for answer in phone.transact(lamps)], [200] * 20)
+        lamps = [phone.request("SUBSCRIBE", number, extra=wanted) for number in islice(cycle(range(101, 121)), keys)]
+        expect("SUBSCRIBE", [answer.status for answer in phone.transact(lamps)], [200] * keys)
+
+
+def first_boot(line):
+    """Has forty busy-lamp keys: registers, and asks for all of them at once."""
+    lamps(line, keys=40)
+
+
+def trunk(line):
+    """Ten lines of a provider make fifty calls in a second."""
+    lines = [line.phone(number) for number in range(101, 111)]
+
+    def five_calls(phone):
+        with phone:
+            expect("REGISTER", phone.register(), 200)
+            for _ in range(5):
+                began = time.monotonic()
+                expect("INVITE and BYE", phone.call(600), (200, 200))
+                time.sleep(max(0, began + 0.2 - time.monotonic()))
+
+    with ThreadPoolExecutor(len(lines)) as pool:
+        list(pool.map(five_calls, lines))
 
 
 def office(line):

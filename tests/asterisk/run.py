@@ -1,7 +1,7 @@
 #!/usr/bin/env -S python3 -B
-"""Proves the daemon against real Asterisks, attacked with real tools: run.py [--show] [VERSION...]
+"""Proves the daemon against real Asterisks, attacked with real tools: run.py [--show | --storms] [VERSION...]
 
-With --show: a shorter course over UDP, and then the log and the rules.
+With --show: a shorter course over UDP, and then the log and the rules. With --storms: the shield alone.
 
 Installs what it takes (../needs.sh), fetches every version of Asterisk that scenarios.py names (fetch.sh), then runs
 them side by side, each in namespaces of its own, and says what came of each scenario. Needs root, and the daemon built.
@@ -28,8 +28,9 @@ SUMMARY = re.compile(r"(\d+) passed, (\d+) failed")
 
 def main(names):
     """The exit status."""
-    course = "show" if "--show" in names else "run"
-    names = [name for name in names if name != "--show"]
+    courses = {"--show": "show", "--storms": "storms"}
+    course = next((courses[name] for name in names if name in courses), "run")
+    names = [name for name in names if name not in courses]
     versions = [version for version in VERSIONS if not names or version.name in names]
     if not versions or not SIPBAN.exists():
         print(f"{SIPBAN} must be built, and the versions are {[v.name for v in VERSIONS]}", file=sys.stderr)

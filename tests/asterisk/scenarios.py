@@ -5,8 +5,10 @@ from typing import Callable
 
 import attackers as by
 import phones
+import storms
 import troubles
 from sip import Door
+from storms import Storm
 
 UDP, UDP6 = Door("UDP", 4, 5060), Door("UDP", 6, 5060)
 TCP, TCP6 = Door("TCP", 4, 5060), Door("TCP", 6, 5060)
@@ -108,4 +110,25 @@ TROUBLES = [
     Trouble("its manager is switched off", troubles.manager_goes, ["lost", "connected"]),
     Trouble("the daemon is restarted", troubles.daemon_restarts, ["connected"]),
     Trouble("the daemon is killed", troubles.daemon_dies, ["connected"]),
+]
+
+STORMS = [
+    Storm("svmap's OPTIONS", OLD, storms.options),
+    Storm("ACKs of no call", UDP, storms.ack),
+    Storm("datagrams that are no SIP", UDP, storms.nonsense),
+    Storm("passwords guessed, hidden", UDP, storms.hidden_guess),
+    Storm("INVITEs, eight forged sources", UDP, storms.invite, 8),
+    Storm("REGISTERs of one stranger", UDP, storms.register),
+    Storm("TCP connections", TCP),
+]
+
+#: The backends whose shield is tried.
+SHIELDED = ["nft", "ipset", "iptables"]
+
+#: Who is at work in each storm, one after the other. They lose nothing to the shield.
+IN_A_STORM = [
+    Honest("twelve behind one address", phones.office, [UDP]),
+    Honest("a first boot with forty keys", phones.first_boot, [UDP]),
+    Honest("a trunk with 50 calls a second", phones.trunk, [UDP]),
+    Honest("a new phone", phones.calls, [UDP]),
 ]

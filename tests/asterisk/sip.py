@@ -11,6 +11,10 @@ import time
 from dataclasses import dataclass, field, replace
 
 
+#: Seconds after which a request over UDP is sent again that was not answered (RFC 3261, 17.1.1.1), then after twice that.
+T1 = 0.5
+
+
 class Silence(Exception):
     """No answer came in time."""
 
@@ -191,6 +195,8 @@ class Tally:
     asked: int = 0
     answered: int = 0
     answered_last: float = 0.0
+    #: Requests that were sent again because no answer came.
+    repeated: int = 0
 
     def note(self, sent):
         """A request that was sent then was answered."""
@@ -239,8 +245,19 @@ class Agent:
             waiting[request.key] = (request, time.monotonic())
         answers = {}
         deadline = time.monotonic() + self.patience
+        again, pause = time.monotonic() + T1, T1
         while waiting:
-            answer = self.hear(deadline)
+            try:
+                answer = self.hear(min(deadline, again) if self.door.transport == "UDP" else deadline)
+            except Silence:
+                if time.monotonic() >= deadline:
+                    raise
+                for request, _ in waiting.values():
+                    self.tally.repeated += 1
+                    self.wire.send(self._text(request))
+                pause *= 2
+                again = time.monotonic() + pause
+                continue
             if answer.status is None or answer.status < 200 or answer.key not in waiting:
                 continue
             request, sent = waiting.pop(answer.key)
