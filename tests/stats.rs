@@ -72,6 +72,9 @@ const MIDDLE: &str = "\
 [2019-06-13 12:02:04] ERROR => no space left on device
 [2019-06-13 12:02:05] WHITE LIST => 192.0.2.7 not blocked (Invalid Password): 192.0.2.0/24
 [2019-06-13 12:07:05] PBX => accepts its phones again, after 300 s; 42 failures meanwhile count for nothing
+[2019-06-13 12:07:06] SHED => 203.0.113.7 (70 packets too many in 10 s)
+[2019-06-13 12:07:16] SHED => 203.0.113.7 has stopped (90 packets too many in all)
+[2019-06-13 12:07:17] SHED => 2001:db8::/64 (5 connections too many in 10 s, and would lose them)
 [2019-06-13 21:42:59] AMI => lost (Asterisk closed the connection), retry in 1 s
 ";
 
@@ -98,7 +101,7 @@ fn the_log_and_its_rotations_are_counted_to_the_last_line() {
     let mut by_week = [[0; 24]; 7];
     (by_week[2][12], by_week[2][13], by_week[3][12], by_week[5][0], by_week[5][23]) = (2, 1, 1, 1, 2);
     let expected = json!({
-        "files": 3, "lines": 17, "malformed": 0,
+        "files": 3, "lines": 20, "malformed": 0,
         "first": "2019-06-12 12:01:50", "last": "2019-06-15 23:59:59",
         "blocks": 7, "addresses": 5, "repeat_offenders": { "addresses": 1, "blocks": 3 },
         "unblocks": 1, "repairs": 1, "errors": 1, "protected": 1, "ami_lost": 2, "starts": 1,
@@ -107,6 +110,7 @@ fn the_log_and_its_rotations_are_counted_to_the_last_line() {
             "longest": { "from": "2019-06-13 21:42:59", "to": "2019-06-15 23:59:59" },
         },
         "bad_weather": { "times": 1, "seconds": 300, "spared": 42 },
+        "shield": { "times": 1, "packets": 70, "counted": 1 },
         "lacking": 0, "networks_lacking": 0,
         "by_hour": by_hour, "by_week": by_week,
         "by_day": [
@@ -145,7 +149,7 @@ fn text_fits_eighty_columns_and_shows_empty_days() {
     three_logs(&bed);
     let text = bed.text(&[]);
     assert!(text.lines().all(|line| line.chars().count() <= 80 && !line.ends_with(' ')), "{text}");
-    assert!(text.starts_with("17 lines of 3 files, from 2019-06-12 12:01:50 to 2019-06-15 23:59:59\n"), "{text}");
+    assert!(text.starts_with("20 lines of 3 files, from 2019-06-12 12:01:50 to 2019-06-15 23:59:59\n"), "{text}");
     for line in [
         "  7 blocks of 5 addresses",
         "  3 of these were of 1 address blocked more than once",

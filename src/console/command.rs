@@ -78,6 +78,8 @@ pub fn parse(line: &str) -> Result<Command, String> {
         ("status", []) => Request::Status,
         ("why", [word]) => why(word)?,
         ("top", []) => Request::Top,
+        ("top", [what]) if what.eq_ignore_ascii_case("shield") => Request::TopShed,
+        ("top", [_]) => return Err("write 'top' or 'top shield'".to_owned()),
         ("whois", [address]) => return Ok(Command::Whois { address: single(address)?, json }),
         (
             "block" | "unblock" | "flush" | "restore" | "save" | "ping" | "uptime" | "status" | "why" | "top" | "whois",

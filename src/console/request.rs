@@ -60,6 +60,8 @@ pub enum Request {
     WhyAccount(String),
     /// Who was blocked most often.
     Top,
+    /// From whom the shield takes most packets now.
+    TopShed,
 }
 
 /// What the owner answers to a [`Request`].
@@ -155,6 +157,8 @@ pub enum Reply {
     WhyAccount(WhyAccount),
     /// Who was blocked most often.
     Top(Top),
+    /// Strangers and how many packets the shield takes from each now, most first.
+    TopShed(Vec<(IpNet, u64)>),
     /// It could not be done: what was tried, and why it failed.
     Failed(String),
 }

@@ -4,6 +4,7 @@
 
 mod why;
 
+use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::console::request::{FleetStatus, MemberStatus, Reply, Status, Top};
@@ -66,6 +67,7 @@ pub fn help(holder: &Holder) -> Page {
         "why {ip address}     => show what is known of an ip address",
         "why {account}        => show where an account lives and who failed for it",
         "top                  => show who was blocked most often",
+        "top shield           => show from whom the shield takes most packets",
         "whois {ip address}   => show the WHOIS info of an ip address",
         "{command} --json     => answer with one line of JSON",
     ];
@@ -128,6 +130,7 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
         Reply::Why(known) => Page::list(why::address(known, local_time)),
         Reply::WhyAccount(known) => Page::list(why::account(known, local_time)),
         Reply::Top(most) => Page::list(top(most)),
+        Reply::TopShed(shed) => Page::list(top_shed(shed)),
         Reply::Failed(text) => Page::failed(text),
     }
 }
@@ -143,6 +146,7 @@ pub fn json(reply: &Reply, local_time: LocalTime) -> Page {
             | Reply::Why(_)
             | Reply::WhyAccount(_)
             | Reply::Top(_)
+            | Reply::TopShed(_)
     );
     match serde_json::to_value(reply) {
         Ok(value) if is_list => Page { ok: true, lines: vec![json_text(&content(value))] },
@@ -236,7 +240,6 @@ fn fleet_status(fleet: &FleetStatus, sheet: &mut Sheet, local_time: LocalTime) {
 }
 
 fn top(top: &Top) -> Vec<String> {
-    let row = |name: String, blocks: String| format!("{name:<43} {blocks:>8}");
     let mut lines = vec![row("Address".to_owned(), "Blocks".to_owned())];
     lines.extend(top.addresses.iter().map(|(net, count)| row(Plain(*net).to_string(), count.to_string())));
     lines.push(String::new());
@@ -247,8 +250,7 @@ fn top(top: &Top) -> Vec<String> {
     lines.extend(top.accounts.iter().map(|(account, count)| row(account.clone(), count.to_string())));
     if !top.shed.is_empty() {
         lines.push(String::new());
-        lines.push(row("Stranger".to_owned(), "Shed".to_owned()));
-        lines.extend(top.shed.iter().map(|(net, count)| row(Plain(*net).to_string(), count.to_string())));
+        lines.extend(top_shed(&top.shed));
     }
     if !top.members.is_empty() {
         lines.push(String::new());
@@ -256,6 +258,15 @@ fn top(top: &Top) -> Vec<String> {
         lines.extend(top.members.iter().map(|(name, count)| row(name.clone(), count.to_string())));
     }
     lines
+}
+
+fn top_shed(shed: &[(IpNet, u64)]) -> Vec<String> {
+    let strangers = shed.iter().map(|(net, count)| row(Plain(*net).to_string(), count.to_string()));
+    [row("Stranger".to_owned(), "Shed".to_owned())].into_iter().chain(strangers).collect()
+}
+
+fn row(name: String, count: String) -> String {
+    format!("{name:<43} {count:>8}")
 }
 
 /// Who holds an address, in words or as one line of JSON.

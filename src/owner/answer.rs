@@ -43,6 +43,8 @@ impl Owner {
             Request::Top => {
                 Reply::Top(Top { members: self.votes_of_members(), ..self.stats.top(self.strangers.top()) })
             }
+            Request::TopShed if self.firewall.shield().is_none() => Reply::Failed("there is no shield".to_owned()),
+            Request::TopShed => Reply::TopShed(self.strangers.top()),
         };
         send(reply, answer);
     }

@@ -40,6 +40,8 @@ pub(super) enum What<'a> {
     Sensor(Sensor),
     /// The PBX, which was at fault itself, is well again.
     Weather(Weather),
+    /// The shield took packets from a stranger, or would have.
+    Shed(Shed),
     /// Something that is only counted.
     Other(Kind),
 }
@@ -73,6 +75,15 @@ pub(super) struct Weather {
     pub lasted: u64,
     /// Failures that would else have counted against somebody.
     pub spared: u64,
+}
+
+/// What a line says of a stranger who came over the limit of the shield.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shed {
+    /// Packets, or connections, that were too many in his first seconds.
+    pub packets: u64,
+    /// Whether they were only counted.
+    pub spared: bool,
 }
 
 /// Why a line says that an address was blocked.
@@ -228,7 +239,7 @@ fn other(text: &[u8]) -> What<'_> {
         (b"SipBan Stop", What::Sensor(Sensor::Stop)),
     ];
     let known = STARTS.iter().find(|(start, _)| text.starts_with(start)).map(|(_, what)| *what);
-    known.or_else(|| weather(text)).or_else(|| theirs(text)).unwrap_or(What::Other(
+    known.or_else(|| weather(text)).or_else(|| theirs(text)).or_else(|| shed(text)).unwrap_or(What::Other(
         match text.strip_prefix(b"WHITE LIST => ") {
             Some(entry) if memchr::memmem::find(entry, b" not blocked (").is_some() => Kind::Protected,
             _ => Kind::Rest,
@@ -252,6 +263,14 @@ fn theirs(text: &[u8]) -> Option<What<'_>> {
     let (_, why) = std::str::from_utf8(text).ok()?.strip_prefix("FLEET => ")?.split_once(" blocked (")?;
     let (_, origins) = why.strip_suffix(')')?.split_once(", says ")?;
     origins.split(", ").all(is_name).then_some(What::Theirs(origins))
+}
+
+/// `SHED => 192.0.2.1 (70 packets too many in 10 s)`, or with `, and would lose them` in it.
+fn shed(text: &[u8]) -> Option<What<'_>> {
+    let (address, told) = std::str::from_utf8(text).ok()?.strip_prefix("SHED => ")?.split_once(" (")?;
+    address.parse::<Plain>().ok()?;
+    let (packets, rest) = told.split_once(' ')?;
+    Some(What::Shed(Shed { packets: packets.parse().ok()?, spared: rest.contains("would lose") }))
 }
 
 /// When a day, written `2019-06-12`, began.
@@ -326,6 +345,13 @@ mod tests {
             ),
             ("PBX => is answered by its phones again, after 60 s", What::Weather(Weather { lasted: 60, spared: 0 })),
             ("PBX => is answered by its phones again, after a while", What::Other(Kind::Rest)),
+            ("SHED => 192.0.2.1 (70 packets too many in 10 s)", What::Shed(Shed { packets: 70, spared: false })),
+            (
+                "SHED => 2001:db8::/64 (9 connections too many in 10 s, and would lose them)",
+                What::Shed(Shed { packets: 9, spared: true }),
+            ),
+            ("SHED => 192.0.2.1 has stopped (90 packets too many in all)", What::Other(Kind::Rest)),
+            ("SHED => 192.0.2.1 would be blocked (Flood)", What::Other(Kind::Rest)),
         ] {
             assert_eq!(self::what(text), what, "{text}");
         }

@@ -117,6 +117,14 @@ fn summary(report: &Report) -> Markup {
         ("Spared by the white list", report.protected.to_string(), "who would have been blocked".to_owned()),
         ("Repairs", report.repairs.to_string(), "of rules that others removed or overtook".to_owned()),
     ];
+    let shield = &report.shield;
+    if shield.times + shield.counted > 0 {
+        let counted =
+            if shield.counted > 0 { format!("; {} more only counted", shield.counted) } else { String::new() };
+        let more =
+            format!("packets of strangers in the first 10 s of {}{counted}", plural(shield.times, "flood", "floods"));
+        facts.push(("Shed", shield.packets.to_string(), more));
+    }
     if report.errors > 0 {
         facts.push(("Errors", report.errors.to_string(), "lines of the log that begin with ERROR".to_owned()));
     }

@@ -36,6 +36,7 @@ pub(super) struct Report {
     pub starts: u64,
     pub silence: Silence,
     pub bad_weather: BadWeather,
+    pub shield: Shield,
     /// How much the counts of single addresses may lack. If not 0, there were more than fit in memory, and `addresses`,
     /// `repeat_offenders` and the number of addresses of a network are at least what is shown.
     pub lacking: u32,
@@ -71,6 +72,16 @@ pub(super) struct BadWeather {
     pub seconds: u64,
     /// Failures that were held against nobody.
     pub spared: u64,
+}
+
+/// What the shield took from strangers.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Shield {
+    /// How often a stranger came over the limit, and what he lost in the first 10 s of it.
+    pub times: u64,
+    pub packets: u64,
+    /// How often one came over it and lost nothing, because it only counted.
+    pub counted: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,6 +167,7 @@ impl Report {
                 seconds: tally.weather.lasted,
                 spared: tally.weather.spared,
             },
+            shield: Shield { times: tally.shed, packets: tally.shed_packets, counted: tally.shed_spared },
             lacking: tally.addresses.lacking(),
             networks_lacking: tally.groups.lacking(),
             by_hour,
@@ -182,6 +194,9 @@ impl Report {
             ("errors", self.errors),
             ("spared by the white list", self.protected),
             ("spared by the weather", self.bad_weather.spared),
+            ("strangers shed", self.shield.times),
+            ("packets shed", self.shield.packets),
+            ("strangers only counted", self.shield.counted),
             ("AMI connections lost", self.ami_lost),
             ("seconds without AMI", self.silence.seconds),
             ("starts", self.starts),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::census::{Census, Record};
-use super::line::{Cause, Kind, Line, Moment, Sensor, Weather, What};
+use super::line::{Cause, Kind, Line, Moment, Sensor, Shed, Weather, What};
 use super::outages::Outages;
 use crate::fleet::votes::MOST_MEMBERS;
 
@@ -46,6 +46,10 @@ pub(super) struct Tally {
     pub weather: Weather,
     /// Blocks that came into force because other PBXs said so, by their names.
     pub members: BTreeMap<String, u64>,
+    /// How often a stranger lost packets to the shield, how many in his first seconds, and how often one would have.
+    pub shed: u64,
+    pub shed_packets: u64,
+    pub shed_spared: u64,
     /// What was blocked, as written.
     pub addresses: Census,
     /// What had to be taken off the counts of single addresses, by [`group`].
@@ -79,6 +83,9 @@ impl Tally {
             bad_weather: 0,
             weather: Weather::default(),
             members: BTreeMap::new(),
+            shed: 0,
+            shed_packets: 0,
+            shed_spared: 0,
             addresses: Census::new(room),
             groups: Census::new(room),
         }
@@ -111,6 +118,11 @@ impl Tally {
                 self.starts += u64::from(sensor == Sensor::Start);
                 self.outages.note(at, sensor);
             }
+            What::Shed(Shed { spared: true, .. }) => self.shed_spared += 1,
+            What::Shed(Shed { packets, spared: false }) => {
+                self.shed += 1;
+                self.shed_packets = self.shed_packets.saturating_add(packets);
+            }
             What::Weather(weather) => {
                 self.bad_weather += 1;
                 self.weather = self.weather.and(weather);
@@ -139,6 +151,9 @@ impl Tally {
         self.bad_weather += other.bad_weather;
         self.weather = self.weather.and(other.weather);
         other.members.iter().for_each(|(name, blocks)| self.member(name, *blocks));
+        self.shed += other.shed;
+        self.shed_packets = self.shed_packets.saturating_add(other.shed_packets);
+        self.shed_spared += other.shed_spared;
         self.groups.absorb(other.groups, |_, _| {});
         self.addresses.absorb(other.addresses, |net, taken| self.groups.add(group(net), taken, |_, _| {}));
     }

@@ -123,6 +123,13 @@ fn summary(text: &mut String, report: &Report) -> fmt::Result {
         (report.protected, "attacker spared by the white list", "attackers spared by the white list"),
         (report.bad_weather.times, "time that the PBX itself was at fault", "times that the PBX itself was at fault"),
         (report.bad_weather.spared, "failure meanwhile held against nobody", "failures meanwhile held against nobody"),
+        (report.shield.times, "time that a stranger lost packets", "times that strangers lost packets"),
+        (report.shield.packets, "packet shed in the first 10 s of it", "packets shed in the first 10 s of these"),
+        (
+            report.shield.counted,
+            "time that a stranger would have lost some",
+            "times that strangers would have lost some",
+        ),
         (report.ami_lost, "loss of the connection to Asterisk", "losses of the connection to Asterisk"),
         (report.starts, "start of the daemon", "starts of the daemon"),
         (report.malformed, "line that is damaged or not of this log", "lines that are damaged or not of this log"),

@@ -39,6 +39,8 @@ fn the_commands_of_the_table_are_understood() {
     assert_eq!(request("why 1000"), Request::WhyAccount("1000".to_owned()));
     assert_eq!(request("why anna.b"), Request::WhyAccount("anna.b".to_owned()));
     assert_eq!(request("top"), Request::Top);
+    assert_eq!(request("top Shield"), Request::TopShed);
+    assert_eq!(parse("top hats"), Err("write 'top' or 'top shield'".to_owned()));
     assert_eq!(parse(""), Ok(Command::Nothing));
     assert_eq!(parse("help"), Ok(Command::Help));
     assert_eq!(parse("exit"), Ok(Command::Exit));

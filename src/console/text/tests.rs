@@ -268,6 +268,17 @@ fn what_others_say_of_an_address_is_a_part_of_why() {
 }
 
 #[test]
+fn top_of_the_shield_is_a_list_of_its_own() {
+    let shed = Reply::TopShed(vec![(net("2001:db8::/64"), 70)]);
+    let lines = [
+        "Stranger                                        Shed",
+        "2001:db8::/64                                     70",
+    ];
+    assert_page(shed.clone(), true, &lines);
+    assert_eq!(json(&shed, |_| String::new()).lines, [r#"[["2001:db8::/64",70]]"#]);
+}
+
+#[test]
 fn top_is_aligned() {
     let top = Top {
         addresses: vec![(net("192.0.2.7/32"), 12)],

@@ -144,6 +144,7 @@ fn status_top_and_why_tell_of_it() {
     assert_eq!(status.shield, "on: 1 strangers over 60 packets in 10 s, 70 packets shed since start");
     let Reply::Top(top) = ask(&mut owner, Request::Top) else { panic!() };
     assert_eq!(top.shed, [(source, 70)]);
+    assert!(matches!(ask(&mut owner, Request::TopShed), Reply::TopShed(shed) if shed == top.shed));
     let mut shield = |address: &str| match ask(&mut owner, Request::Why(address.parse().unwrap())) {
         Reply::Why(why) => why.shield.unwrap(),
         other => panic!("{other:?}"),
@@ -160,4 +161,5 @@ fn without_a_backend_that_has_one_there_is_none() {
     owner.turn(vec![login("203.0.113.7"), Event::Tick]);
     let Reply::Status(status) = ask(&mut owner, Request::Status) else { panic!() };
     assert_eq!(status.shield, "off");
+    assert!(matches!(ask(&mut owner, Request::TopShed), Reply::Failed(_)));
 }
