@@ -98,8 +98,8 @@ pub fn probe(ami: &Ami, patience: Duration, clock: &Clock) -> Result<Probe, NoLo
         Ok(()) => Ok(probe),
         Err(End::Refused(why)) => Err(NoLogin::Refused(why)),
         Err(End::Lost(why)) => Err(NoLogin::Lost(why)),
-        // Cannot be: this function holds the other end of the inbox.
-        Err(End::OwnerGone) => Err(NoLogin::Lost("nobody listened".to_owned())),
+        // Cannot be: this function holds the other end of the inbox, and has less patience than a session.
+        Err(End::OwnerGone | End::Deaf) => Err(NoLogin::Lost("nobody listened".to_owned())),
     }
 }
 
@@ -115,6 +115,8 @@ fn keep_connected(ami: &Ami, inbox: &Sender<Event>, clock: &Clock, ping: &Atomic
         };
         let state = match end {
             End::OwnerGone => return,
+            // Nothing is missed meanwhile.
+            End::Deaf => continue,
             End::Lost(why) => AmiState::Down { why, retry },
             End::Refused(why) => AmiState::Refused { why, retry },
         };

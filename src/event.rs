@@ -43,7 +43,7 @@ pub enum Event {
     Shutdown,
 }
 
-/// State of the connection to Asterisk, told once for each change.
+/// State of the connection to Asterisk, told for each change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AmiState {
     /// Logged in; the text is Asterisk's greeting, such as `Asterisk Call Manager/11.0.0`.
@@ -51,6 +51,8 @@ pub enum AmiState {
         /// Asterisk's greeting line.
         greeting: String,
     },
+    /// Logged in, but Asterisk has not sent the event of our own login: the user may not read security events.
+    Deaf,
     /// The connection is lost, or could not be made.
     Down {
         /// What happened, for the log.

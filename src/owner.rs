@@ -10,6 +10,7 @@ mod enforce;
 mod explain;
 pub mod fleet;
 mod gate;
+mod hearing;
 mod pending;
 mod rhythm;
 mod shield;
@@ -46,6 +47,7 @@ use crate::protection::resolver::Resolver;
 use crate::state::journal::Journal;
 use fleet::Others;
 use gate::{Asked, Denied, Plan};
+use hearing::Hearing;
 use pending::Pending;
 use rhythm::Rhythm;
 use shield::Strangers;
@@ -91,6 +93,7 @@ pub struct Owner {
     protection: Protection,
     covered: Scope,
     stats: Stats,
+    hearing: Hearing,
     repeats: Repeats,
     /// The weather that the log has told of, and since when it lasts (monotonic).
     weather: Vec<(WeatherKind, Duration)>,
@@ -198,6 +201,7 @@ impl Owner {
     /// Judges one event.
     fn hear(&mut self, event: &SecurityEvent, now: Now, plan: &mut Plan) {
         self.stats.heard(event, now.wall);
+        self.note_hearing(event, now);
         let source = IpNet::from(event.source());
         // What a blocked address sends to a port that does not lead through the chain still arrives.
         let is_blocked =

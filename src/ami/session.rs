@@ -33,6 +33,14 @@ const SILENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// How long a read waits, and so how late a Ping that the console asks for may go out.
 const IDLE: Duration = Duration::from_millis(250);
 
+/// Asterisk sends the event of our own login at once to whoever may read security events. Who has not had it this long
+/// after is deaf.
+const DEAF: Duration = Duration::from_secs(5);
+
+/// A session keeps the rights that it had at its login. One that is deaf ends this long after it, to see whether the
+/// rights were given meanwhile.
+const DEAF_SESSION: Duration = Duration::from_secs(60);
+
 /// Why a session ended, or never began.
 #[derive(Debug)]
 pub(super) enum End {
@@ -40,6 +48,8 @@ pub(super) enum End {
     Lost(String),
     /// Asterisk refused the login.
     Refused(String),
+    /// It had no event, and so no right to read any.
+    Deaf,
     /// The owner has stopped.
     OwnerGone,
 }
@@ -52,6 +62,16 @@ enum Heard {
     Silence,
     /// The end of the stream.
     End,
+}
+
+/// Whether security events come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    /// That of our own login may still come.
+    Unproved,
+    Proved,
+    /// None came, and the owner knows.
+    Deaf,
 }
 
 /// A connection that is logged in.
@@ -68,6 +88,9 @@ pub(super) struct ManagerSession<'a> {
     told: Unsound,
     /// The ActionID of all actions of this session. It is random, so that no attacker can write an answer to them.
     token: String,
+    /// When it was logged in.
+    since: Duration,
+    hearing: Hearing,
     /// When the unanswered Ping was sent.
     pinged: Option<Duration>,
     /// When Asterisk was last heard.
@@ -97,12 +120,15 @@ impl<'a> ManagerSession<'a> {
             guard: Guard::default(),
             told: Unsound::default(),
             token: token()?,
+            since: now,
+            hearing: Hearing::Unproved,
             pinged: None,
             heard: now,
             next_ping: now + Duration::from_secs(ami.ping),
         };
         let greeting = session.greeting(now + PATIENCE)?;
         session.log_in(now + 2 * PATIENCE)?;
+        session.since = clock.now().monotonic;
         session.tell(Event::Ami(AmiState::Up { greeting }))?;
         Ok(session)
     }
@@ -132,7 +158,20 @@ impl<'a> ManagerSession<'a> {
         if heard == Heard::End {
             return Err(closed());
         }
+        self.listen_for_own_login()?;
         self.keep_alive(heard)
+    }
+
+    fn listen_for_own_login(&mut self) -> Result<(), End> {
+        let waited = self.clock.now().monotonic.saturating_sub(self.since);
+        match self.hearing {
+            Hearing::Unproved if waited >= DEAF => {
+                self.hearing = Hearing::Deaf;
+                self.tell(Event::Ami(AmiState::Deaf))
+            }
+            Hearing::Deaf if waited >= DEAF_SESSION => Err(End::Deaf),
+            Hearing::Unproved | Hearing::Proved | Hearing::Deaf => Ok(()),
+        }
     }
 
     fn tell_unread(&mut self) -> Result<(), End> {
@@ -140,6 +179,7 @@ impl<'a> ManagerSession<'a> {
         if (now.strange, now.overlong) == (told.strange, told.overlong) {
             return Ok(());
         }
+        self.hearing = Hearing::Proved;
         self.tell(Event::Unread { strange: now.strange - told.strange, overlong: now.overlong - told.overlong })
     }
 
@@ -157,8 +197,12 @@ impl<'a> ManagerSession<'a> {
         Ok(())
     }
 
-    fn pass_on(&self, events: Vec<SecurityEvent>) -> Result<(), End> {
-        if events.is_empty() { Ok(()) } else { self.tell(Event::Security(events)) }
+    fn pass_on(&mut self, events: Vec<SecurityEvent>) -> Result<(), End> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.hearing = Hearing::Proved;
+        self.tell(Event::Security(events))
     }
 
     fn tell(&self, event: Event) -> Result<(), End> {
@@ -302,4 +346,49 @@ fn not_asterisk(line: &[u8]) -> End {
 fn is_response_to(frame: &Frame<'_>, token: &str) -> bool {
     let Frame::Whole(bytes) = frame else { return false };
     bytes.starts_with(b"Response: ") && FrameLines::of(bytes).find(b"ActionID") == Some(token.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::clock::Recorded;
+    use crossbeam_channel::unbounded;
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+
+    /// Takes one connection and its login, answers that and stays silent until the client goes.
+    fn mute(listener: &TcpListener) {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"Asterisk Call Manager/11.0.0\r\n").unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+        let id = lines.find(|line| line.starts_with("ActionID: ")).unwrap();
+        stream.write_all(format!("Response: Success\r\n{id}\r\n\r\n").as_bytes()).unwrap();
+        lines.for_each(drop);
+    }
+
+    #[test]
+    fn a_session_without_the_event_of_its_own_login_says_so_and_ends_to_try_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ami = Ami { port: listener.local_addr().unwrap().port(), ..crate::config::Config::default().ami };
+        let clock = Recorded::default();
+        clock.set(0);
+        let (inbox, heard) = unbounded();
+        std::thread::scope(|scope| {
+            scope.spawn(|| mute(&listener));
+            let (time, ping) = (Clock::recorded(&clock), AtomicBool::new(false));
+            let mut session = ManagerSession::open(&ami, &inbox, &time, &ping).unwrap();
+            assert!(matches!(heard.try_recv(), Ok(Event::Ami(AmiState::Up { .. }))));
+            clock.set(4_000);
+            session.turn().unwrap();
+            assert!(heard.is_empty());
+            clock.set(5_000);
+            session.turn().unwrap();
+            assert!(matches!(heard.try_recv(), Ok(Event::Ami(AmiState::Deaf))));
+            clock.set(59_000);
+            session.turn().unwrap();
+            assert!(heard.is_empty());
+            clock.set(60_000);
+            assert!(matches!(session.turn(), Err(End::Deaf)));
+        });
+    }
 }

@@ -320,6 +320,8 @@ pub struct AmiStatus {
     pub since: UnixTime,
     /// Greeting if up, cause if down.
     pub text: String,
+    /// Why no events come although it is up, if so.
+    pub silent: Option<String>,
 }
 
 /// The answer to `why`.

@@ -200,6 +200,9 @@ fn status(status: &Status, local_time: LocalTime) -> Vec<String> {
     let repair = status.last_repair.as_ref();
     let mut sheet = Sheet::titled(format!("SIPban {}, up {}", status.version, duration(status.uptime)));
     sheet.row("AMI", format!("{} since {}: {}", if ami.up { "up" } else { "DOWN" }, at(ami.since), ami.text));
+    if let Some(why) = &ami.silent {
+        sheet.row("", format!("SILENT: {why}"));
+    }
     sheet.row("Last event", status.last_event.map_or("none yet".to_owned(), at));
     sheet.row("Events", format!("{}, {} damaged or tampered with", status.events, status.tampered));
     sheet.row("Blocks", format!("{} in force, {} made since start", status.blocks, status.blocks_made));

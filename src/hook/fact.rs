@@ -56,6 +56,13 @@ pub enum Fact {
         /// As logged.
         text: String,
     },
+    /// Asterisk is connected and sends no events although it should (true), or sends them again.
+    Silence {
+        /// Whether it does not.
+        is_silent: bool,
+        /// As logged.
+        text: String,
+    },
     /// The connection to Asterisk is there (true), or lost.
     Ami {
         /// Whether it is there.
@@ -75,6 +82,8 @@ impl Fact {
             Fact::FleetUnblock { .. } => "fleet-unblock",
             Fact::Repair { .. } => "repair",
             Fact::Weather { .. } => "weather",
+            Fact::Silence { is_silent: true, .. } => "ami-silent",
+            Fact::Silence { is_silent: false, .. } => "ami-heard",
             Fact::Ami { up: true, .. } => "ami-up",
             Fact::Ami { up: false, .. } => "ami-down",
         }
@@ -99,7 +108,10 @@ impl Fact {
                 variables.push(("SIPBAN_ADDRESS", Plain(*net).to_string()));
                 variables.push(("SIPBAN_REASON", (*why).to_owned()));
             }
-            Fact::Repair { what: text } | Fact::Weather { text } | Fact::Ami { text, .. } => {
+            Fact::Repair { what: text }
+            | Fact::Weather { text }
+            | Fact::Silence { text, .. }
+            | Fact::Ami { text, .. } => {
                 variables.push(("SIPBAN_REASON", escape(text).to_string()));
             }
         }
@@ -120,7 +132,10 @@ impl fmt::Display for Fact {
             Fact::Unblock { net, why } | Fact::FleetUnblock { net, why } => {
                 write!(f, "{name} {} {why}", Plain(*net))
             }
-            Fact::Repair { what: text } | Fact::Weather { text } | Fact::Ami { text, .. } => {
+            Fact::Repair { what: text }
+            | Fact::Weather { text }
+            | Fact::Silence { text, .. }
+            | Fact::Ami { text, .. } => {
                 write!(f, "{name} {}", escape(text))
             }
         }
@@ -147,6 +162,7 @@ mod tests {
             (Fact::FleetUnblock { net, why: "Withdrawn" }, "fleet-unblock 203.0.113.7 Withdrawn"),
             (Fact::Repair { what: "jump in INPUT".into() }, "repair jump in INPUT"),
             (Fact::Weather { text: "PBX refuses".into() }, "weather PBX refuses"),
+            (Fact::Silence { is_silent: true, text: "no event for 1500 s".into() }, "ami-silent no event for 1500 s"),
             (Fact::Ami { up: false, text: "gone\nblock ::1\0".into() }, "ami-down gone\\x0ablock ::1\\x00"),
         ] {
             assert_eq!(fact.to_string(), line);

@@ -17,6 +17,8 @@ pub struct Measures {
     pub unread: u64,
     /// Whether Asterisk is connected.
     pub ami_up: bool,
+    /// Whether it is, and sends no events although it should.
+    pub ami_silent: bool,
     /// Blocks in force.
     pub blocks: BTreeMap<Blocks, u64>,
     /// At most as many can be.

@@ -39,6 +39,8 @@ impl Collector for Snapshot {
         family(to, "events", "Security events of Asterisk", events)?;
         one(to, "unread_frames", "Frames of Asterisk that could not be read", ConstCounter::new(measures.unread))?;
         one(to, "ami_up", "Whether Asterisk is connected", gauge(measures.ami_up.into()))?;
+        let help = "Whether Asterisk is connected and sends no security events although it should";
+        one(to, "ami_silent", help, gauge(measures.ami_silent.into()))?;
         if let Some(at) = measures.last_event {
             let help = "When the last security event came, in seconds since 1970";
             one(to, "ami_last_event_timestamp_seconds", help, gauge(at.0))?;
@@ -165,6 +167,7 @@ mod tests {
             "sipban_fleet_missed_total 5",
             "sipban_blocks_total{reason=\"Invalid Account\"} 3",
             "sipban_ami_up 1.0",
+            "sipban_ami_silent 0.0",
             "sipban_ami_last_event_timestamp_seconds 1764021415.0",
             "sipban_repairs_total 0",
             "sipban_unprotected_seconds_total 11",

@@ -9,6 +9,7 @@ use log::{Level, error, info, warn};
 
 use super::fleet::FleetParts;
 use super::gate::{Asked, Denied, Plan};
+use super::hearing::Hearing;
 use super::pending::{Attempt, Pending};
 use super::rhythm::Rhythm;
 use super::shield::Strangers;
@@ -130,6 +131,7 @@ impl Owner {
             stats: Stats::new(now.wall),
             repeats: Repeats::default(),
             weather: Vec::new(),
+            hearing: Hearing::default(),
             spared: Repeats::default(),
             lines: Budget::new(LINES),
             news: Budget::new(NEWS),

@@ -63,7 +63,7 @@ impl Stats {
             unread: 0,
             last_event: None,
             blocks: 0,
-            ami: AmiStatus { up: false, since: now, text: "not tried yet".into() },
+            ami: AmiStatus { up: false, since: now, text: "not tried yet".into(), silent: None },
             last_repair: None,
             ami_tried: false,
             in_force: true,
@@ -110,6 +110,7 @@ impl Stats {
             last_event: self.last_event,
             unread: self.unread,
             ami_up: self.ami.up,
+            ami_silent: self.ami.silent.is_some(),
             blocked: self.by_reason.iter().map(|(reason, count)| (*reason, *count)).collect(),
             repairs: self.repairs,
             unprotected: self.unprotected,
@@ -148,10 +149,11 @@ impl Stats {
     pub fn ami_changed<'a>(&mut self, state: &'a AmiState, now: UnixTime) -> Option<&'a AmiState> {
         let (up, text) = match state {
             AmiState::Up { greeting } => (true, greeting.clone()),
+            AmiState::Deaf => return None,
             AmiState::Down { why, .. } => (false, why.clone()),
             AmiState::Refused { why, .. } => (false, format!("login refused: {why}")),
         };
-        let news = up || self.ami.up || self.ami.text != text;
+        let news = up != self.ami.up || self.ami.text != text;
         if up != self.ami.up {
             self.ami.since = now;
         }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use log::{Level, error, info, log, warn};
 
 use super::gate::{Asked, Denied, Plan};
+use super::hearing::Silence;
 use super::pending::{Attempt, Pending};
 use super::{Owner, passed};
 use crate::config::OnStop;
@@ -16,6 +17,7 @@ use crate::hook::Fact;
 use crate::judge::{Evidence, overdue};
 use crate::logging::escape;
 use crate::model::clock::{Now, UnixTime};
+use crate::model::security::{Kind, SecurityEvent, Service};
 use crate::state::journal::Record;
 use crate::system::daemon;
 
@@ -38,6 +40,7 @@ impl Owner {
         }
         self.look_at_strangers(now, plan);
         self.tell_weather(now);
+        self.look_at_hearing(now);
         self.try_again(now, plan);
         if self.rhythm.until_next(now.monotonic).is_zero() {
             self.covered.ask_again();
@@ -173,12 +176,24 @@ impl Owner {
     }
 
     pub(super) fn note_ami(&mut self, state: AmiState, now: Now) {
-        self.awaiting_pong.clear();
+        if state != AmiState::Deaf {
+            self.awaiting_pong.clear();
+        }
         if self.stats.ami_is_new() {
             daemon::notify_ready();
         }
+        match &state {
+            AmiState::Up { .. } => self.hearing.connected(now.monotonic),
+            AmiState::Deaf => {
+                let news = self.hearing.withheld(now.monotonic);
+                self.tell_silence(news);
+            }
+            AmiState::Down { .. } | AmiState::Refused { .. } => self.hearing.lost(),
+        }
+        self.stats.ami.silent = self.hearing.silence().map(|silence| silence.to_string());
         let Some(state) = self.stats.ami_changed(&state, now.wall) else { return };
         match state {
+            AmiState::Deaf => {}
             AmiState::Up { greeting } => info!("AMI => connected ({})", escape(greeting)),
             AmiState::Down { why, retry } => warn!("AMI => lost ({}), retry in {} s", escape(why), retry.as_secs()),
             AmiState::Refused { why, retry } => error!(
@@ -187,10 +202,37 @@ impl Owner {
                 retry.as_secs()
             ),
         }
-        self.tell_hook(|| match state {
-            AmiState::Up { greeting } => Fact::Ami { up: true, text: greeting.clone() },
-            AmiState::Down { why, .. } | AmiState::Refused { why, .. } => Fact::Ami { up: false, text: why.clone() },
-        });
+        match state {
+            AmiState::Up { greeting } => self.tell_hook(|| Fact::Ami { up: true, text: greeting.clone() }),
+            AmiState::Down { why, .. } | AmiState::Refused { why, .. } => {
+                self.tell_hook(|| Fact::Ami { up: false, text: why.clone() });
+            }
+            AmiState::Deaf => {}
+        }
+    }
+
+    /// An event came, so Asterisk is heard.
+    pub(super) fn note_hearing(&mut self, event: &SecurityEvent, now: Now) {
+        let is_login = event.kind == (Kind::SuccessfulAuth { using_password: true }) && event.service != Service::Ami;
+        if let Some(lasted) = self.hearing.event(is_login, now.monotonic) {
+            self.stats.ami.silent = None;
+            let text = format!("after {} s", lasted.as_secs());
+            info!("AMI => heard again ({text})");
+            self.tell_hook(|| Fact::Silence { is_silent: false, text });
+        }
+    }
+
+    /// Looks whether Asterisk has fallen silent.
+    fn look_at_hearing(&mut self, now: Now) {
+        let news = self.hearing.look(now.monotonic);
+        self.tell_silence(news);
+    }
+
+    fn tell_silence(&mut self, news: Option<Silence>) {
+        let Some(text) = news.map(|silence| silence.to_string()) else { return };
+        error!("AMI => silent ({text})");
+        self.stats.ami.silent = Some(text.clone());
+        self.tell_hook(|| Fact::Silence { is_silent: true, text });
     }
 
     pub(super) fn note_unread(&mut self, strange: u64, overlong: u64, now: Now) {

@@ -265,7 +265,7 @@ class Daemon(Process):
         """How many lines it has logged."""
         return len(self.lines())
 
-    def expect(self, start, since=0):
+    def expect(self, start, since=0, within=SOON):
         """Waits for a line that begins so."""
         def logged():
             return next((line for line in self.lines(since) if line.startswith(start)), None)
@@ -274,7 +274,7 @@ class Daemon(Process):
             if self.process.poll() is not None:
                 raise Failed(f"the daemon has ended: {self.output.read_text()}")
 
-        return wait_for(f"the log says {start!r}", lambda: dead() or logged())
+        return wait_for(f"the log says {start!r}", lambda: dead() or logged(), within)
 
     def blocked(self):
         """What it says it blocked, addresses and networks, each with the reason."""

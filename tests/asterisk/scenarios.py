@@ -108,6 +108,11 @@ TROUBLES = [
     Trouble("Asterisk hangs for a while", troubles.asterisk_hangs, ["lost", "connected"]),
     Trouble("its secret is changed", troubles.secret_changes, ["lost", "login refused", "connected"]),
     Trouble("its manager is switched off", troubles.manager_goes, ["lost", "connected"]),
+    Trouble(
+        "its security events are withheld",
+        troubles.events_withheld,
+        ["lost", "connected", "silent", "heard again"],
+    ),
     Trouble("the daemon is restarted", troubles.daemon_restarts, ["connected"]),
     Trouble("the daemon is killed", troubles.daemon_dies, ["connected"]),
 ]

@@ -45,6 +45,17 @@ def manager_goes(lab):
     lab.asterisk.cli("manager reload")
 
 
+def events_withheld(lab):
+    """Its user may not read security events for a while; a session that stands does not notice."""
+    told = lab.daemon.told()
+    lab.asterisk.configure("manager.conf", "read = security", "read = call")
+    asterisk_restarts(lab)
+    lab.daemon.expect("AMI => silent", told)
+    lab.asterisk.configure("manager.conf", "read = call", "read = security")
+    lab.asterisk.cli("manager reload")
+    lab.daemon.expect("AMI => heard again", told, within=90)
+
+
 def daemon_restarts(lab):
     """As an administrator does it."""
     lab.daemon.end(SIGTERM)

@@ -14,6 +14,11 @@ use std::time::Duration;
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 const GREETING: &[u8] = b"Asterisk Call Manager/11.0.0\r\n";
+/// What Asterisk 22 tells a client that may read security events of the client's own login.
+const OWN_LOGIN: &str = "Event: SuccessfulAuth\r\nPrivilege: security,all\r\nEventTV: 2026-11-22T10:49:03.713+0000\r\n\
+    Severity: Informational\r\nService: AMI\r\nEventVersion: 1\r\nAccountID: sipban\r\nSessionID: 0x7f1a60003b20\r\n\
+    LocalAddress: IPV4/TCP/127.0.0.1/5038\r\nRemoteAddress: IPV4/TCP/127.0.0.1/48218\r\nUsingPassword: 0\r\n\
+    SessionTV: 2026-11-22T10:49:03.713+0000\r\n\r\n";
 const ACCEPTED: &[&str] = &["Response: Success", "Message: Authentication accepted"];
 
 /// One thing that the fake does on a connection. When its steps are done, it closes the connection.
@@ -29,7 +34,8 @@ pub enum Step {
     SendSlowly(Vec<u8>, usize),
     /// Goes on when the test sends something through the other end of the channel, or drops it.
     Wait(Receiver<()>),
-    /// Greets, and takes whatever Login comes. A client that goes away before is no problem.
+    /// Greets, takes whatever Login comes, and tells of it as of every event. A client that goes away before is no
+    /// problem.
     Welcome,
     /// Sends what the test puts in at the other end of the channel, until the test drops that end or the client goes.
     Relay(crossbeam_channel::Receiver<Vec<u8>>),
@@ -41,7 +47,8 @@ pub enum Step {
     Stay,
 }
 
-/// Greets, takes a Login that has these headers, sends nothing more and answers Pings.
+/// Greets, takes a Login that has these headers, answers Pings and sends nothing more, as Asterisk does to one who may
+/// read no events.
 pub fn quiet(login: &'static [(&'static str, &'static str)]) -> Vec<Step> {
     vec![Step::Courtesy, greeting(), Step::Expect("Login", login), accept(), Step::Stay]
 }
@@ -272,7 +279,7 @@ impl Connection {
                 Step::Welcome => {
                     send(&self.stream, GREETING, usize::MAX);
                     let Ok(login) = self.actions.recv_timeout(DEADLINE) else { return Ok(()) };
-                    send(&self.stream, answer(&login, ACCEPTED).as_bytes(), usize::MAX);
+                    send(&self.stream, (answer(&login, ACCEPTED) + OWN_LOGIN).as_bytes(), usize::MAX);
                 }
                 Step::Relay(pieces) => self.relay(&pieces),
                 Step::Pause(time) => thread::sleep(time),

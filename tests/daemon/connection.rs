@@ -1,6 +1,7 @@
 //! The connection to Asterisk, and all that can become of it.
 
 use std::net::SocketAddr;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::lab::asterisk::{FakeAsterisk, Step, accept, greeting, quiet, refuse};
@@ -77,6 +78,26 @@ fn a_connection_that_brings_events_is_alive_however_late_the_answer_to_a_ping_co
     // The first one was asked for at once; the next is not before that is answered.
     lab.asterisk().wait_for_actions("two Pings", |actions| actions.iter().filter(|a| a.name() == "Ping").count() >= 2);
     assert_eq!(lab.logged("AMI => "), 1, "{}", lab.log());
+}
+
+#[test]
+fn one_who_may_not_read_security_events_is_told_so_until_one_comes() {
+    let (go, gate) = mpsc::channel();
+    let event = unknown_account(ATTACKER);
+    let script =
+        [Step::Courtesy, greeting(), Step::Expect("Login", &[]), accept(), Step::Wait(gate), Step::Send(event)];
+    let Some(lab) = facing(vec![script.into_iter().chain([Step::Stay]).collect()]) else { return };
+    let why = "not even our own login is told, so ami.user may not read security events; give it read = security in \
+               manager.conf";
+    lab.wait_for_log(&format!("AMI => silent ({why})"));
+    assert!(lab.console("status").contains("SILENT: not even our own login is told"), "{}", lab.console("status"));
+    assert!(lab.console("ping").starts_with("Ping sent\nPong received in "));
+    assert!(lab.console("status --json").contains(&format!("\"silent\":\"{why}\"")));
+    go.send(()).unwrap();
+    lab.wait_for_log("AMI => heard again (after ");
+    lab.wait_for_log(&format!("BLOCK => {ATTACKER}"));
+    assert!(!lab.console("status").contains("SILENT"));
+    assert_eq!(lab.logged("AMI => "), 3, "{}", lab.log());
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
 
+use crate::lab::asterisk::quiet;
+use crate::lab::netns::Variant;
 use crate::lab::{Lab, each_chain, wait_until};
 
 /// Has the daemon run a program that writes down its facts, a line each.
@@ -44,6 +46,14 @@ fn what_happens_is_told_and_what_a_restart_finds_is_not() {
         let told = fs::read_to_string(lab.path("facts")).unwrap();
         assert!(!told.contains("221.121.138.167"), "{told}");
     });
+}
+
+#[test]
+fn an_asterisk_that_sends_no_events_is_told() {
+    let Some(mut lab) = Lab::facing(Variant::Nft, vec![quiet(&[])]) else { return };
+    with_hook(&mut lab);
+    lab.start();
+    wait_for_fact(&lab, "ami-silent not even our own login is told");
 }
 
 #[test]

@@ -47,6 +47,7 @@ struct Fleet {
 struct Ami {
     up: bool,
     text: String,
+    silent: Option<String>,
 }
 
 /// The line, with its end, and the exit status. `ask` gives a command to the daemon and returns its answer, or why there
@@ -73,8 +74,13 @@ fn judge(limits: &Limits, status: &Status) -> (String, u8) {
     let lost = format!("Asterisk is lost ({})", status.ami.text);
     let gone = status.fleet.as_ref().and_then(|fleet| fleet.gone).filter(|gone| *gone > GONE);
     let alone = gone.map_or(String::new(), |gone| format!("alone for {gone} s: no other PBX of the fleet"));
+    let silent = format!("Asterisk is silent ({})", status.ami.silent.as_deref().unwrap_or_default());
     let facts = [
-        if status.ami.up { (OK, "Asterisk is connected") } else { (CRITICAL, lost.as_str()) },
+        match (status.ami.up, &status.ami.silent) {
+            (false, _) => (CRITICAL, lost.as_str()),
+            (true, Some(_)) => (CRITICAL, silent.as_str()),
+            (true, None) => (OK, "Asterisk is connected"),
+        },
         if status.rules_in_force { (OK, "rules are in force") } else { (CRITICAL, "rules are not in force") },
         if status.weather.is_empty() { (OK, "") } else { (WARNING, "the PBX itself is at fault") },
         (if alone.is_empty() { OK } else { WARNING }, alone.as_str()),
@@ -110,7 +116,7 @@ mod tests {
 
     fn status(up: bool, in_force: bool, weather: &str) -> String {
         format!(
-            r#"{{"ami":{{"up":{up},"text":"a | b"}},"rules_in_force":{in_force},"blocks":12,"blocks_made":30,"events":7,
+            r#"{{"ami":{{"up":{up},"text":"a | b","silent":null}},"rules_in_force":{in_force},"blocks":12,"blocks_made":30,"events":7,
             "homes":4,"weather":[{weather}],"more":1}}"#
         )
     }
@@ -137,6 +143,7 @@ mod tests {
             (&["-w", "5", "-c", "11"], &well, CRITICAL, "SIPBAN CRITICAL - "),
             (&[], &status(true, true, "{}"), WARNING, "the PBX itself is at fault"),
             (&[], &status(false, true, "{}"), CRITICAL, "Asterisk is lost (a / b)"),
+            (&[], &well.replace("null", "\"no event for 9 s\""), CRITICAL, "Asterisk is silent (no event for 9 s)"),
             (&[], &status(true, false, ""), CRITICAL, "rules are not in force"),
             (&[], &in_fleet("null"), OK, "rules are in force, 12 blocks"),
             (&[], &in_fleet("300"), OK, "rules are in force, 12 blocks"),

@@ -63,6 +63,9 @@ pub(super) enum Sensor {
     Connected,
     Lost,
     Refused,
+    /// It is connected and sends no events, or sends them again.
+    Silent,
+    Heard,
     /// The daemon started or stopped, and so has none.
     Start,
     Stop,
@@ -228,13 +231,15 @@ fn block(text: &[u8]) -> Option<What<'_>> {
 }
 
 fn other(text: &[u8]) -> What<'_> {
-    const STARTS: [(&[u8], What<'static>); 8] = [
+    const STARTS: [(&[u8], What<'static>); 10] = [
         (b"UNBLOCK => ", What::Other(Kind::Unblock)),
         (b"REPAIR => ", What::Other(Kind::Repair)),
         (b"ERROR => ", What::Other(Kind::Error)),
         (b"AMI => connected", What::Sensor(Sensor::Connected)),
         (b"AMI => lost", What::Sensor(Sensor::Lost)),
         (b"AMI => login refused", What::Sensor(Sensor::Refused)),
+        (b"AMI => silent", What::Sensor(Sensor::Silent)),
+        (b"AMI => heard again", What::Sensor(Sensor::Heard)),
         (b"SipBan Start", What::Sensor(Sensor::Start)),
         (b"SipBan Stop", What::Sensor(Sensor::Stop)),
     ];
@@ -330,6 +335,8 @@ mod tests {
             ("AMI => lost (Asterisk closed the connection), retry in 1 s", What::Sensor(Sensor::Lost)),
             ("AMI => login refused (Authentication failed): look", What::Sensor(Sensor::Refused)),
             ("AMI => connected (Asterisk Call Manager/11.0.0)", What::Sensor(Sensor::Connected)),
+            ("AMI => silent (no event for 1500 s, where", What::Sensor(Sensor::Silent)),
+            ("AMI => heard again (after 900 s)", What::Sensor(Sensor::Heard)),
             ("SipBan Start", What::Sensor(Sensor::Start)),
             ("SipBan Stop", What::Sensor(Sensor::Stop)),
             ("WHITE LIST => 127.0.0.1", What::Other(Kind::Rest)),

@@ -34,7 +34,7 @@ pub(super) struct Silence {
     pub longest: Option<Outage>,
 }
 
-/// From when the connection was lost, or the daemon stopped, to the next login or start.
+/// From when the connection was lost or fell silent, or the daemon stopped, to the next login, event or start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Outage {
     pub from: Moment,
@@ -81,11 +81,15 @@ impl Outages {
 impl File {
     fn note(&mut self, at: Moment, sensor: Sensor) {
         match (sensor, self.heard_first) {
-            (Sensor::Connected | Sensor::Start, None) => self.heard_first = Some(at),
-            (Sensor::Connected | Sensor::Start, Some(_)) => self.within.end(self.lost.take(), at),
+            (Sensor::Connected | Sensor::Heard | Sensor::Start, None) => self.heard_first = Some(at),
+            (Sensor::Connected | Sensor::Heard | Sensor::Start, Some(_)) => self.within.end(self.lost.take(), at),
             // Of an outage that is told again and again, the first line counts.
-            (Sensor::Lost | Sensor::Refused | Sensor::Stop, None) => _ = self.lost_first.get_or_insert(at),
-            (Sensor::Lost | Sensor::Refused | Sensor::Stop, Some(_)) => _ = self.lost.get_or_insert(at),
+            (Sensor::Lost | Sensor::Refused | Sensor::Silent | Sensor::Stop, None) => {
+                self.lost_first.get_or_insert(at);
+            }
+            (Sensor::Lost | Sensor::Refused | Sensor::Silent | Sensor::Stop, Some(_)) => {
+                self.lost.get_or_insert(at);
+            }
         }
     }
 }
@@ -135,7 +139,7 @@ impl fmt::Display for Lasting {
 
 #[cfg(test)]
 mod tests {
-    use super::Sensor::{Connected, Lost, Refused, Start, Stop};
+    use super::Sensor::{Connected, Heard, Lost, Refused, Silent, Start, Stop};
     use super::*;
 
     fn outages(files: &[&[(u32, Sensor)]]) -> Silence {
@@ -181,6 +185,11 @@ mod tests {
                 assert_eq!(outages(&files), whole, "{first} {second}");
             }
         }
+    }
+
+    #[test]
+    fn a_silence_is_an_outage_that_the_next_event_ends() {
+        assert_eq!(outages(&[&[(11, Connected), (40, Silent), (90, Heard), (95, Lost)]]), silence(2, 955, 95, 1000));
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn some_status() -> Status {
         version: "2.0.0",
         uptime: 93_784,
         rules_in_force: true,
-        ami: AmiStatus { up: true, since: UnixTime(50), text: "Asterisk Call Manager/11.0.0".to_owned() },
+        ami: AmiStatus { up: true, since: UnixTime(50), text: "Asterisk Call Manager/11.0.0".to_owned(), silent: None },
         last_event: None,
         events: 12_345,
         tampered: 3,
