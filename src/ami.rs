@@ -18,6 +18,7 @@ use crossbeam_channel::{Sender, unbounded};
 
 use crate::config::Ami;
 use crate::event::{AmiState, Event};
+use crate::geo::Atlas;
 use crate::model::clock::Clock;
 use session::{End, ManagerSession};
 
@@ -37,14 +38,14 @@ impl Connection {
     }
 }
 
-/// Starts the thread that keeps the connection.
+/// Starts the thread that keeps the connection, and that looks up where those are who are refused.
 ///
 /// # Errors
 /// If the system cannot start a thread.
-pub fn start(ami: Ami, inbox: Sender<Event>, clock: Clock) -> io::Result<Connection> {
+pub fn start(ami: Ami, inbox: Sender<Event>, clock: Clock, atlas: Atlas) -> io::Result<Connection> {
     let ping = Arc::new(AtomicBool::new(false));
     let connection = Connection { ping: ping.clone() };
-    thread::Builder::new().name("ami".into()).spawn(move || keep_connected(&ami, &inbox, &clock, &ping))?;
+    thread::Builder::new().name("ami".into()).spawn(move || keep_connected(&ami, &inbox, &clock, &ping, &atlas))?;
     Ok(connection)
 }
 
@@ -74,10 +75,10 @@ pub enum NoLogin {
 /// If the login fails, or the connection is lost meanwhile.
 pub fn probe(ami: &Ami, patience: Duration, clock: &Clock) -> Result<Probe, NoLogin> {
     let (inbox, heard) = unbounded();
-    let ping = AtomicBool::new(true);
+    let (ping, atlas) = (AtomicBool::new(true), Atlas::default());
     let mut probe = Probe { greeting: String::new(), event: false, pong: None };
     let mut listen = || {
-        let mut session = ManagerSession::open(ami, &inbox, clock, &ping)?;
+        let mut session = ManagerSession::open(ami, &inbox, clock, &ping, &atlas)?;
         let deadline = clock.now().monotonic + patience;
         loop {
             for event in heard.try_iter() {
@@ -103,10 +104,10 @@ pub fn probe(ami: &Ami, patience: Duration, clock: &Clock) -> Result<Probe, NoLo
     }
 }
 
-fn keep_connected(ami: &Ami, inbox: &Sender<Event>, clock: &Clock, ping: &AtomicBool) {
+fn keep_connected(ami: &Ami, inbox: &Sender<Event>, clock: &Clock, ping: &AtomicBool, atlas: &Atlas) {
     let mut retry = RETRY.0;
     loop {
-        let end = match ManagerSession::open(ami, inbox, clock, ping) {
+        let end = match ManagerSession::open(ami, inbox, clock, ping, atlas) {
             Ok(mut session) => {
                 retry = RETRY.0;
                 session.run()

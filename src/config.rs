@@ -26,6 +26,7 @@ pub use keys::{KEYS, Key};
 pub use value::SET_TIMEOUT_MAX;
 
 use crate::file;
+use crate::model::country::Country;
 use crate::model::target::{ChainName, Target};
 use given::Given;
 use settings::{Part, settings};
@@ -33,7 +34,7 @@ use value::*;
 
 settings! {
     /// The whole configuration, every key with its default filled in.
-    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig, metrics: MetricsConfig, fleet: Fleet] {
+    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig, metrics: MetricsConfig, fleet: Fleet, geo: GeoConfig] {
         white_list: PathBuf = "iptables.white_list", "/etc/sipban.wl", path, "file of what is never blocked";
         dump: PathBuf = "iptables.dump", "/etc/sipban.dump", path, "file of flush, save and restore", or("ipset.dump");
         journal: PathBuf = "state.file", "/var/lib/sipban/bans", path, "the journal of blocks", restart;
@@ -134,6 +135,8 @@ settings! {
         weather: u32 = "limits.weather", "3", limit, "addresses refused at once for the PBX to be at fault";
         weather_share: u32 = "limits.weather_share", "20", number(1..=100), "percent of those heard that they must be";
         weather_time: u64 = "limits.weather_time", "3600", seconds_or_none, "seconds in a day it spares anybody";
+        /// Empty: from anywhere.
+        countries: Vec<Country> = "limits.countries", "", countries, "where strangers with patience come from";
         /// In bytes.
         memory: usize = "limits.memory", "32", mebibytes, "MiB for all that is remembered";
         ipv6_prefix: u8 = "limits.ipv6_prefix", "64", number(32..=128), "bits that IPv6 addresses of one source share";
@@ -191,6 +194,17 @@ impl FirewallConfig {
             shield: ShieldConfig { mode: ShieldMode::Off, ..self.shield },
             ..self.clone()
         }
+    }
+}
+
+settings! {
+    /// `[geo]`: files of MaxMind's format that say where addresses are.
+    #[derive(Default)]
+    pub struct GeoConfig {
+        /// `None`: it is not known.
+        country: Option<PathBuf> = "geo.country", "", whole_path, "file of the countries of addresses";
+        /// `None`: it is not known.
+        network: Option<PathBuf> = "geo.network", "", whole_path, "file of the operators of their networks";
     }
 }
 

@@ -25,6 +25,7 @@ use crate::console::session::Session;
 use crate::console::text::LocalTime;
 use crate::console::whois::Whois;
 use crate::failure::Failure;
+use crate::geo::Atlas;
 use crate::listener::{self, Pass, Server, TOO_MANY};
 use crate::model::clock::Clock;
 use crate::model::target::Holder;
@@ -47,6 +48,8 @@ pub struct Context {
     pub patience: Patience,
     /// Whom to ask for the holders of addresses.
     pub whois: Whois,
+    /// Where addresses are.
+    pub atlas: Atlas,
 }
 
 /// How long a session waits for each thing.

@@ -14,7 +14,7 @@
 //! | strange accounts in a day | | more than `limits.strange` different ones; each of them counts once, however often it fails |
 //!
 //! Where nobody lives, guesses block at the limit of their kind within `limits.window`, at `limits.day_guesses` within
-//! a day, at the first for an account under pressure (more than `limits.pressure` addresses where it does not live
+//! a day, at the first from a country that is not one of `limits.countries`, at the first for an account under pressure (more than `limits.pressure` addresses where it does not live
 //! failed for it), and at the first out of a neighbourhood from which more than `limits.neighbours` addresses failed.
 //! One whose block ended within the last day, and that goes on, is stopped at the first. How long a block lasts is said in
 //! `offenders`.
@@ -60,6 +60,7 @@ use crate::config::{Lengths, Limits};
 use crate::model::allowlist::Allowlist;
 use crate::model::block::Reason;
 use crate::model::clock::Now;
+use crate::model::country::is_elsewhere;
 use crate::model::security::{Endpoint, Kind, SecurityEvent, Service};
 use account::Account;
 use accusation::{Accusation, Charge, accusation, is_excusable};
@@ -280,7 +281,14 @@ fn fail(
     let is_spared = accusation.refused && evidence.refusing().is_some_and(|front| front.spares);
     evidence.record(source, limits, now.monotonic).fail(charge, &name, limits, now.monotonic);
 
-    let failure = Failure { source, account, charge, lives_here, lives_elsewhere: lives || !accusation.may_be_a_phone };
+    let failure = Failure {
+        source,
+        account,
+        charge,
+        lives_here,
+        lives_elsewhere: lives || !accusation.may_be_a_phone,
+        is_foreign: is_elsewhere(event.country, &limits.countries),
+    };
     let is_guilty = if is_spared {
         !lives_here && (failure.hammers(evidence, limits, now) || failure.hammers_at_many(evidence, limits, now))
     } else if is_home {
@@ -307,6 +315,7 @@ struct Failure {
     charge: Charge,
     lives_here: bool,
     lives_elsewhere: bool,
+    is_foreign: bool,
 }
 
 impl Failure {
@@ -329,7 +338,8 @@ impl Failure {
     fn blocks_stranger(&self, evidence: &Evidence, limits: &Limits, now: Now) -> bool {
         let Some(record) = evidence.get(&self.source) else { return false };
         let neighbours = evidence.neighbours.count(source::neighbourhood(&self.source), now.monotonic);
-        record.count(self.charge, window(limits), now.monotonic) >= self.charge.limit(limits)
+        self.is_foreign
+            || record.count(self.charge, window(limits), now.monotonic) >= self.charge.limit(limits)
             || limits.day_guesses > 0 && record.all(DAY, now.monotonic) >= limits.day_guesses
             || limits.pressure > 0 && evidence.pressure.is_siege(self.account, now.monotonic)
             || limits.neighbours > 0 && neighbours > limits.neighbours

@@ -26,6 +26,7 @@
 //!  judge       whom to block, on what evidence
 //!  protection  who is never blocked: white list, names in it (thread), this machine
 //!  hook        thread: the administrator's program, which is told what happened
+//!  geo         where addresses are, by files that the administrator has
 //!  system      daemon and service manager, signals (thread), ticker (thread)
 //!  event       what wakes the owner
 //!  metrics     threads: numbers for Prometheus, at an endpoint and in a file
@@ -67,6 +68,7 @@ pub mod failure;
 pub mod file;
 pub mod firewall;
 pub mod fleet;
+pub mod geo;
 pub mod hook;
 pub mod judge;
 pub mod listener;

@@ -6,6 +6,7 @@ pub mod allowlist;
 pub mod block;
 pub mod book;
 pub mod clock;
+pub mod country;
 pub mod member;
 pub mod memory;
 pub mod net;

@@ -34,6 +34,7 @@ use crate::console::request::WeatherKind;
 use crate::event::Event;
 use crate::firewall::scope::Scope;
 use crate::firewall::{Firewall, run};
+use crate::geo::Atlas;
 use crate::hook::{Fact, Hook};
 use crate::judge::{Evidence, Policy, Standing, Verdict, judge, standing};
 use crate::logging::{Budget, LogHandle, Repeats};
@@ -80,6 +81,7 @@ pub struct Owner {
     console: Option<Console>,
     resolver: Option<Resolver>,
     hook: Option<Hook>,
+    atlas: Atlas,
     /// Sessions that wait for Asterisk's answer to a Ping.
     awaiting_pong: VecDeque<Sender<Reply>>,
     book: Book,

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use sipban::command::replay::replay;
 use sipban::config::Config;
+use sipban::geo::Atlas;
 use sipban::logging::{self, LogHandle, Target};
 use sipban::model::block::Reason;
 use sipban::model::clock::Clock;
@@ -83,7 +84,7 @@ fn judge(stream: &[u8], cuts: &[usize]) -> Vec<(IpNet, Reason)> {
         let config = Config { white_list: PathBuf::from("/nonexistent"), ..Config::default() };
         Ok(Owner::new(Parts::recorded(config, clock, log().clone()))?)
     };
-    let owner = replay(|| Ok(Pieces { stream, cuts, at: Cell::new(0) }), make).unwrap();
+    let owner = replay(|| Ok(Pieces { stream, cuts, at: Cell::new(0) }), &Atlas::default(), make).unwrap();
     let mut blocked: Vec<_> = owner.blocks().map(|(net, block)| (net, block.reason)).collect();
     blocked.sort_unstable();
     blocked

@@ -1,5 +1,7 @@
 //! `sipban check` against a manager interface that follows a script, in network namespaces of the tests' own.
 
+#[path = "common/mmdb.rs"]
+mod mmdb;
 #[path = "common/netns.rs"]
 mod netns;
 
@@ -16,6 +18,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use mmdb::{country, database};
 use netns::{Netns, Variant, call, replace_by_script};
 
 /// How the manager interface behaves.
@@ -547,6 +550,18 @@ fn a_user_of_the_manager_interface_belongs_into_the_file_that_the_web_interface_
     bed.asterisk("manager.conf", "[general]\nenabled = yes\n#include manager_custom.conf\n");
     bed.asterisk("manager_custom.conf", "");
     bed.check().says("FAIL", "AMI login", &["manager_custom.conf has no section [sipban]"]);
+}
+
+#[test]
+fn files_that_say_where_addresses_are_are_told_and_what_is_wrong_with_them() {
+    let Some(mut bed) = Bed::new() else { return };
+    let file = bed.path("country.mmdb");
+    bed.set("geo", &format!("country = {}", file.display()));
+    fs::write(&file, database("GeoLite2-Country", &[("203.0.113.0/24", country("MX"))])).unwrap();
+    bed.check().says("OK", "geo", &["country.mmdb can be read"]);
+    fs::write(&file, "<html>").unwrap();
+    let parts = ["geo.country: ", "is no database of MaxMind's format", "; the daemon does not start with it"];
+    bed.check().says("FAIL", "geo", &parts);
 }
 
 #[test]

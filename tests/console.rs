@@ -43,6 +43,7 @@ fn context(inbox: Sender<Event>, patience: Patience) -> Context {
         local_time,
         patience,
         whois: Whois::default(),
+        atlas: Default::default(),
     }
 }
 

@@ -3,6 +3,8 @@
 
 #[path = "common/lab.rs"]
 mod lab;
+#[path = "common/mmdb.rs"]
+mod mmdb;
 
 #[path = "daemon/access.rs"]
 mod access;
@@ -14,6 +16,8 @@ mod captures;
 mod connection;
 #[path = "daemon/dialogue.rs"]
 mod dialogue;
+#[path = "daemon/geo.rs"]
+mod geo;
 #[path = "daemon/hook.rs"]
 mod hook;
 #[path = "daemon/metrics.rs"]

@@ -1,5 +1,8 @@
 //! `sipban stats` as its users meet it: log files in, text, JSON or CSV out.
 
+#[path = "common/mmdb.rs"]
+mod mmdb;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +13,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use mmdb::{country, database, operator};
 
 /// A folder of logs and a configuration that names `sipban.log` in it.
 struct Bed(TempDir);
@@ -125,6 +130,8 @@ fn the_log_and_its_rotations_are_counted_to_the_last_line() {
             { "reason": "Manual block", "blocks": 1 },
         ],
         "by_member": [],
+        "by_country": [],
+        "by_operator": [],
         "top_addresses": [
             { "address": "221.121.138.167", "blocks": 3, "first": "2019-06-12 12:01:55", "last": "2019-06-15 23:59:59" },
             { "address": "77.247.110.15", "blocks": 1, "first": "2019-06-12 13:02:01", "last": "2019-06-12 13:02:01" },
@@ -248,6 +255,50 @@ fn csv_has_a_row_for_every_number() {
         assert!(csv.contains(&format!("{line}\n")), "{line}\n{csv}");
     }
     assert_eq!(csv.matches("\naddress,").count(), 1);
+}
+
+#[test]
+fn countries_and_operators_are_told_where_their_files_are_configured() {
+    let bed = Bed::new();
+    three_logs(&bed);
+    let countries = [("221.121.138.0/24", country("ID")), ("77.247.110.0/24", country("EE"))];
+    let operators = [("77.247.110.0/24", operator(64500, "Example, \"Inc\" <b>"))];
+    fs::write(bed.path("country.mmdb"), database("GeoLite2-Country", &countries)).unwrap();
+    fs::write(bed.path("network.mmdb"), database("GeoLite2-ASN", &operators)).unwrap();
+    let config = fs::read_to_string(bed.path("sipban.conf")).unwrap();
+    let (country, network) = (bed.path("country.mmdb"), bed.path("network.mmdb"));
+    let geo = format!("{config}[geo]\ncountry = {}\nnetwork = {}\n", country.display(), network.display());
+    fs::write(bed.path("sipban.conf"), geo).unwrap();
+
+    let report = bed.json(&[]);
+    assert_eq!(
+        report["by_country"],
+        json!([
+            { "name": "ID", "blocks": 3, "addresses": 1 },
+            { "name": "(not known)", "blocks": 2, "addresses": 2 },
+            { "name": "EE", "blocks": 2, "addresses": 2 },
+        ])
+    );
+    assert_eq!(
+        report["by_operator"][1],
+        json!({ "name": "AS64500 Example, \"Inc\" <b>", "blocks": 2, "addresses": 2 })
+    );
+    assert!(bed.text(&[]).contains("\nBlocks by country\n  ID           3 "), "{}", bed.text(&[]));
+    let csv = bed.text(&["--csv"]);
+    for line in ["country,EE,2,2,,", "operator,\"AS64500 Example, \"\"Inc\"\" <b>\",2,2,,"] {
+        assert!(csv.contains(&format!("\n{line}\n")), "{csv}");
+    }
+    let page = bed.path("page.html");
+    bed.text(&["--html", page.to_str().unwrap()]);
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("Most from ID, 3 blocks.") && page.contains("AS64500 Example, &quot;Inc&quot; &lt;b&gt;"));
+    assert!(!page.contains("<b>"));
+
+    fs::write(&country, "<html>").unwrap();
+    let output = bed.stats(&[]).assert().code(66).get_output().clone();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("  7 blocks of 5 addresses\n"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no countries and operators are told: geo.country: "), "{said}");
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn console(whois: Whois, inbox: Sender<Event>) -> Console {
         local_time,
         patience: Patience::default(),
         whois,
+        atlas: Default::default(),
     };
     console::listen(&control, context).unwrap()
 }

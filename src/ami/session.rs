@@ -12,6 +12,7 @@ use super::lines::FrameLines;
 use super::security::{Guard, Unsound};
 use crate::config::Ami;
 use crate::event::{AmiState, Event};
+use crate::geo::Atlas;
 use crate::model::clock::Clock;
 use crate::model::security::SecurityEvent;
 
@@ -80,6 +81,7 @@ pub(super) struct ManagerSession<'a> {
     inbox: &'a Sender<Event>,
     clock: &'a Clock,
     ping_wanted: &'a AtomicBool,
+    atlas: &'a Atlas,
     stream: TcpStream,
     silence: Duration,
     framer: Framer,
@@ -106,6 +108,7 @@ impl<'a> ManagerSession<'a> {
         inbox: &'a Sender<Event>,
         clock: &'a Clock,
         ping_wanted: &'a AtomicBool,
+        atlas: &'a Atlas,
     ) -> Result<ManagerSession<'a>, End> {
         let stream = connect(ami)?;
         let now = clock.now().monotonic;
@@ -114,6 +117,7 @@ impl<'a> ManagerSession<'a> {
             inbox,
             clock,
             ping_wanted,
+            atlas,
             silence: if is_local(&stream) { SILENCE.0 } else { SILENCE.1 },
             stream,
             framer: Framer::default(),
@@ -197,11 +201,13 @@ impl<'a> ManagerSession<'a> {
         Ok(())
     }
 
-    fn pass_on(&mut self, events: Vec<SecurityEvent>) -> Result<(), End> {
+    fn pass_on(&mut self, mut events: Vec<SecurityEvent>) -> Result<(), End> {
         if events.is_empty() {
             return Ok(());
         }
         self.hearing = Hearing::Proved;
+        // Here, where nobody else waits for it.
+        self.atlas.locate(&mut events);
         self.tell(Event::Security(events))
     }
 
@@ -375,8 +381,8 @@ mod tests {
         let (inbox, heard) = unbounded();
         std::thread::scope(|scope| {
             scope.spawn(|| mute(&listener));
-            let (time, ping) = (Clock::recorded(&clock), AtomicBool::new(false));
-            let mut session = ManagerSession::open(&ami, &inbox, &time, &ping).unwrap();
+            let (time, ping, atlas) = (Clock::recorded(&clock), AtomicBool::new(false), Atlas::default());
+            let mut session = ManagerSession::open(&ami, &inbox, &time, &ping, &atlas).unwrap();
             assert!(matches!(heard.try_recv(), Ok(Event::Ami(AmiState::Up { .. }))));
             clock.set(4_000);
             session.turn().unwrap();

@@ -5,13 +5,14 @@
 //!
 //! What is looked at, in this order: the configuration; rights; the login to Asterisk, and whether security events
 //! arrive; Asterisk's own doors; iptables, ip6tables, ipset or nft; other firewalls; the interface; the ports that
-//! Asterisk listens on; the white list; the console's port; the PBX itself, as the running daemon sees it; the files; the server
-//! of the fleet.
+//! Asterisk listens on; the white list; the console's port; the PBX itself, as the running daemon sees it; files that say
+//! where addresses are; the files that are written; the server of the fleet.
 
 mod asterisk;
 mod doors;
 mod files;
 mod fleet;
+mod geo;
 mod listeners;
 mod login;
 mod neighbours;
@@ -145,7 +146,7 @@ impl<'a> Machine<'a> {
 type Check = fn(&Machine) -> Vec<Finding>;
 
 /// In the order in which what is wrong with one may be the cause of the next.
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     netfilter::rights,
     login::check,
     doors::check,
@@ -156,6 +157,7 @@ const CHECKS: [Check; 12] = [
     network::white_list,
     network::console,
     weather::check,
+    geo::check,
     files::check,
     fleet::check,
 ];

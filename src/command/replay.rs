@@ -10,6 +10,7 @@ use crate::ami::security::Guard;
 use crate::config::Config;
 use crate::event::Event;
 use crate::failure::Failure;
+use crate::geo::Atlas;
 use crate::logging::{self, Target};
 use crate::model::clock::{Clock, Recorded};
 use crate::model::security::SecurityEvent;
@@ -29,12 +30,13 @@ const LONG_PAUSE: i64 = 3_600_000;
 const PIECE: usize = 64 * 1024;
 
 /// Plays the stream that `open` opens to the owner that `make` makes, whose clock shows the time of the recording,
-/// and returns that owner.
+/// and returns that owner. `atlas` says where those are who were refused.
 ///
 /// # Errors
 /// If the stream cannot be read, or the owner not be made.
 pub fn replay<R: Read, E: From<io::Error>>(
     open: impl Fn() -> io::Result<R>,
+    atlas: &Atlas,
     make: impl FnOnce(Clock) -> Result<Owner, E>,
 ) -> Result<Owner, E> {
     let clock = Recorded::default();
@@ -43,7 +45,10 @@ pub fn replay<R: Read, E: From<io::Error>>(
     }
     let start = clock.now();
     let mut player = Player { owner: make(Clock::recorded(&clock))?, clock, next_tick: start + 1000 };
-    read(open()?, |event| player.happens(&event))?;
+    read(open()?, |mut event| {
+        atlas.locate(std::slice::from_mut(&mut event));
+        player.happens(event);
+    })?;
     player.pass_until(player.clock.now() + AFTERMATH);
     Ok(player.owner)
 }
@@ -56,11 +61,11 @@ struct Player {
 }
 
 impl Player {
-    fn happens(&mut self, event: &SecurityEvent) {
+    fn happens(&mut self, event: SecurityEvent) {
         if let Some(time) = event.time {
             self.pass_until(time);
         }
-        self.owner.turn(vec![Event::Security(vec![event.clone()])]);
+        self.owner.turn(vec![Event::Security(vec![event])]);
     }
 
     /// Lets time pass; a timestamp older than the one before it changes nothing.
@@ -82,11 +87,12 @@ impl Player {
 pub fn print<R: Read>(config_file: &Path, open: impl Fn() -> io::Result<R>) -> Result<(), Failure> {
     // Without a configuration of its own, a recording is judged by the defaults: it may be another machine's.
     let config = Config::load_if_there(config_file)?;
+    let atlas = Atlas::open(&config.geo)?;
     let make = |clock: Clock| -> Result<Owner, Failure> {
         let log = logging::start(Target::Stdout, config.log_level, clock.clone())?;
         Ok(Owner::new(Parts::recorded(config, clock, log))?)
     };
-    let owner = replay(open, make)?;
+    let owner = replay(open, &atlas, make)?;
     owner.spared().iter().for_each(|line| info!("SPARED => {line}"));
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::firewall::choice;
 use crate::firewall::dry_run::DryRun;
 use crate::fleet::votes::Memory;
 use crate::fleet::{self, memory};
+use crate::geo::Atlas;
 use crate::hook;
 use crate::logging::{self, LogHandle, Target};
 use crate::metrics;
@@ -90,13 +91,14 @@ fn assemble(
     log: LogHandle,
     sender: Sender<Event>,
 ) -> Result<Owner, Failure> {
+    let atlas = Atlas::open(&config.geo)?;
     let (journal, console, make): (_, _, MakeFirewall) = if dry_run {
         (None, None, Box::new(|_, _| Ok(Box::new(DryRun::default()))))
     } else {
         let journal = Journal::open(&config.journal)?;
         (
             Some(journal),
-            Some(open_console(&config, &sender, &clock)?),
+            Some(open_console(&config, &sender, &clock, &atlas)?),
             Box::new(|config: &Config, traffic| choice::make(&config.firewall, traffic)),
         )
     };
@@ -118,9 +120,10 @@ fn assemble(
         fleet,
         resolver: Some(resolver),
         hook,
+        atlas: atlas.clone(),
     })?;
     ticker::start(sender.clone()).map_err(no_thread)?;
-    owner.attach(ami::start(ami, sender, clock).map_err(no_thread)?, console);
+    owner.attach(ami::start(ami, sender, clock, atlas).map_err(no_thread)?, console);
     Ok(owner)
 }
 
@@ -166,7 +169,7 @@ fn no_thread(why: io::Error) -> Failure {
     Failure::new(Failure::SYSTEM, format!("cannot start a thread: {why}"))
 }
 
-fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result<Console, Failure> {
+fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock, atlas: &Atlas) -> Result<Console, Failure> {
     let context = console::Context {
         holder: choice::holder(&config.firewall),
         ask: event::asking(inbox.clone()),
@@ -174,6 +177,7 @@ fn open_console(config: &Config, inbox: &Sender<Event>, clock: &Clock) -> Result
         local_time: logging::local_time,
         patience: console::Patience::default(),
         whois: Whois::default(),
+        atlas: atlas.clone(),
     };
     Ok(console::listen(&config.control, context)?)
 }

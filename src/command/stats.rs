@@ -6,6 +6,7 @@
 mod census;
 mod files;
 mod line;
+mod origins;
 mod outages;
 mod page;
 mod report;
@@ -25,6 +26,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use super::known::{Known, known};
 use crate::cli;
 use crate::failure::{Failure, print};
+use crate::geo::{self, Atlas};
 use crate::state::durable;
 use line::Reader;
 use report::Report;
@@ -44,9 +46,13 @@ const LONG: u64 = 100 << 20;
 /// no error.
 pub fn run(config_file: &Path, options: &cli::Stats, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Failure> {
     let logs = if options.logs.is_empty() { logs_of(config_file)? } else { options.logs.clone() };
-    let (tally, problems) = read(&logs, err).map_err(|error| Failure::new(Failure::SYSTEM, error))?;
+    let (tally, mut problems) = read(&logs, err).map_err(|error| Failure::new(Failure::SYSTEM, error))?;
     if tally.files > 0 {
-        let report = Report::new(&tally, options.top);
+        let atlas = atlas(config_file).unwrap_or_else(|why| {
+            problems.push(format!("no countries and operators are told: {why}"));
+            Atlas::default()
+        });
+        let report = Report::new(&tally, options.top, &atlas);
         match &options.html {
             Some(file) => write(file, &page::page(&report))?,
             None => print(out, &shown(&report, options), "the report")?,
@@ -67,6 +73,12 @@ fn logs_of(config_file: &Path) -> Result<Vec<PathBuf>, Failure> {
     // A FIFO or a device would be read for ever.
     found.retain(|log| log.is_file());
     if found.is_empty() { Err(failed("there is no such log; name one".to_owned())) } else { Ok(found) }
+}
+
+/// Where addresses are, as the files of the configuration say. Logs can be of another machine, so what is wrong with the
+/// rest of it does not matter here.
+fn atlas(config_file: &Path) -> Result<Atlas, geo::Error> {
+    known(config_file).map_or_else(|_| Ok(Atlas::default()), |known| Atlas::open(&known.config.geo))
 }
 
 fn write(file: &Path, page: &str) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config, given: &mut Given<'_>) {
     rules(config, given);
     files(config, given);
     fleet(config, given);
+    countries(config, given);
 }
 
 /// Keys of older files, each with the one that has taken its place.
@@ -84,6 +85,13 @@ fn fleet(config: &Config, given: &mut Given<'_>) {
         if file.is_some() && !url.tls {
             given.wrong(name, "is of use only with rediss:// in fleet.url".to_owned());
         }
+    }
+}
+
+/// Without the file every stranger would have the patience that is meant for some.
+fn countries(config: &Config, given: &mut Given<'_>) {
+    if !config.limits.countries.is_empty() && config.geo.country.is_none() {
+        given.wrong("limits.countries", "needs geo.country, the file that says where addresses are".to_owned());
     }
 }
 

@@ -133,6 +133,7 @@ fn user_and_secret_alone_give_the_defaults() {
         weather: 3,
         weather_share: 20,
         weather_time: 3600,
+        countries: vec![],
         memory: 32 << 20,
         ipv6_prefix: 64,
         flood_count: 5,
@@ -174,6 +175,23 @@ fn the_file_of_the_ipset_release_is_read_unchanged() {
     };
     (expected.limits.flood_count, expected.limits.flood_interval) = (30, 20);
     assert_eq!(parse(IPSET), Ok(expected));
+}
+
+#[test]
+fn countries_are_codes_and_need_the_file_that_knows_them() {
+    let more = "[limits]\ncountries = mx, US\n";
+    assert_eq!(
+        errors(more),
+        "/etc/sipban.conf:5: limits.countries: needs geo.country, the file that says where addresses are"
+    );
+    let config = parse(&format!("{MINIMAL}{more}[geo]\ncountry = /usr/share/GeoIP/GeoLite2-Country.mmdb\n")).unwrap();
+    let codes: Vec<String> = config.limits.countries.iter().map(ToString::to_string).collect();
+    assert_eq!(codes, ["MX", "US"]);
+    let wrong = errors("[limits]\ncountries = MX, Mexico\n");
+    assert!(
+        wrong.contains("limits.countries: expected codes of countries such as MX, US, found \"Mexico\""),
+        "{wrong}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::{Backend, OnStop, ScopeConfig, Secret, ServerUrl, ShieldMode};
+use crate::model::country::Country;
 use crate::model::member::{MOST_NAME, is_name};
 use crate::model::net;
 use crate::model::quote::quoted;
@@ -150,6 +151,12 @@ pub(super) fn password(text: &str) -> Result<Option<Secret>, String> {
 pub(super) fn names(text: &str) -> Result<Vec<String>, String> {
     let names = text.split(|c: char| c == ',' || c.is_whitespace());
     Ok(names.filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+/// Countries by their codes, with commas or spaces between them.
+pub(super) fn countries(text: &str) -> Result<Vec<Country>, String> {
+    let code = |name: &String| name.parse().map_err(|()| expected("codes of countries such as MX, US", name));
+    names(text)?.iter().map(code).collect()
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::model::block::{BlockLine, Reason};
 use crate::model::clock::UnixTime;
+use crate::model::country::Country;
 use crate::model::target::Holder;
 
 /// Puts a request to the owner, waiting at most this long for room in its inbox. The answer goes to the sender.
@@ -335,6 +336,8 @@ pub struct Why {
     pub protected: Option<String>,
     /// The accounts that live there.
     pub homes: Vec<Tenant>,
+    /// `limits.countries`: strangers from elsewhere have no patience.
+    pub countries: Vec<Country>,
     /// Evidence held against it now.
     pub evidence: Vec<EvidenceCount>,
     /// How the account stands that it named last.

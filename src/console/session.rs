@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
 
     fn page(&self, reply: &Reply, json: bool) -> Page {
         let form = if json { text::json } else { text::page };
-        form(reply, self.context.local_time)
+        form(reply, self.context.local_time, &self.context.atlas)
     }
 
     fn answer(&mut self, page: &Page) -> io::Result<()> {

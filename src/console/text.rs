@@ -4,11 +4,15 @@
 
 mod why;
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::console::request::{FleetStatus, MemberStatus, Reply, Status, Top};
 use crate::console::whois;
+use crate::geo::{Atlas, Place};
 use crate::logging::{is_command, printable};
 use crate::model::block::BlockLine;
 use crate::model::clock::UnixTime;
@@ -74,10 +78,10 @@ pub fn help(holder: &Holder) -> Page {
     Page::list(lines.map(str::to_owned))
 }
 
-/// The answer in words.
-pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
+/// The answer in words. `atlas` says where addresses are.
+pub fn page(reply: &Reply, local_time: LocalTime, atlas: &Atlas) -> Page {
     match reply {
-        Reply::Blocks(blocks) => Page::list(blocks.iter().map(|block| block_line(block, local_time))),
+        Reply::Blocks(blocks) => Page::list(blocks.iter().map(|block| block_line(block, local_time, atlas))),
         Reply::Blocked(net) => Page::done(format!("{} block", Plain(*net))),
         Reply::AlreadyBlocked { net, by } if net == by => Page::failed(format!("{} previously blocked", Plain(*net))),
         Reply::AlreadyBlocked { net, by } => {
@@ -98,7 +102,7 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
         Reply::Flushed { holder } => Page::done(format!("{} rules from {holder} removed", holder.program())),
         Reply::Restored { holder, blocks, problems } => {
             let mut lines = vec![format!("Restore rules {}", holder.name())];
-            lines.extend(blocks.iter().map(|block| block_line(block, local_time)));
+            lines.extend(blocks.iter().map(|block| block_line(block, local_time, atlas)));
             lines.extend(problems.iter().map(|problem| format!("not restored: {problem}")));
             lines.push("End restore rules".to_owned());
             Page { ok: problems.is_empty(), ..Page::list(lines) }
@@ -127,17 +131,17 @@ pub fn page(reply: &Reply, local_time: LocalTime) -> Page {
         Reply::WhiteListRemoved(entry) => Page::done(format!("{entry} removed from the white list")),
         Reply::WhiteListLacks(entry) => Page::failed(format!("{entry} is not in the white list")),
         Reply::Status(found) => Page::list(status(found, local_time)),
-        Reply::Why(known) => Page::list(why::address(known, local_time)),
+        Reply::Why(known) => Page::list(why::address(known, local_time, &atlas.place(known.address))),
         Reply::WhyAccount(known) => Page::list(why::account(known, local_time)),
-        Reply::Top(most) => Page::list(top(most)),
-        Reply::TopShed(shed) => Page::list(top_shed(shed)),
+        Reply::Top(most) => Page::list(top(most, atlas)),
+        Reply::TopShed(shed) => Page::list(top_shed(shed, atlas)),
         Reply::Failed(text) => Page::failed(text),
     }
 }
 
 /// The answer as one line of JSON: what is listed stands for itself, everything else under its name, such as
 /// `{"already_blocked":{"net":"192.0.2.7/32","by":"192.0.2.0/24"}}`. Times are Unix times.
-pub fn json(reply: &Reply, local_time: LocalTime) -> Page {
+pub fn json(reply: &Reply, local_time: LocalTime, atlas: &Atlas) -> Page {
     let is_list = matches!(
         reply,
         Reply::Blocks(_)
@@ -148,11 +152,38 @@ pub fn json(reply: &Reply, local_time: LocalTime) -> Page {
             | Reply::Top(_)
             | Reply::TopShed(_)
     );
-    match serde_json::to_value(reply) {
+    match located(reply, atlas) {
         Ok(value) if is_list => Page { ok: true, lines: vec![json_text(&content(value))] },
-        Ok(value) => Page { ok: page(reply, local_time).ok, lines: vec![json_text(&value)] },
+        Ok(value) => Page { ok: page(reply, local_time, atlas).ok, lines: vec![json_text(&value)] },
         // Cannot be: a reply is made of texts and numbers, which serde_json does not refuse.
         Err(error) => Page::failed(format!("no JSON for this answer: {error}")),
+    }
+}
+
+/// The answer, with what is known of where the addresses in its lists are.
+fn located(reply: &Reply, atlas: &Atlas) -> serde_json::Result<Value> {
+    #[derive(Serialize)]
+    struct Located<T, P> {
+        #[serde(flatten)]
+        what: T,
+        #[serde(flatten)]
+        place: P,
+    }
+    match reply {
+        Reply::Blocks(blocks) if !atlas.is_empty() => {
+            let located = blocks.iter().map(|what| Located { what, place: atlas.place(what.net.addr()) });
+            Ok(json!({ "blocks": located.map(serde_json::to_value).collect::<serde_json::Result<Vec<_>>>()? }))
+        }
+        Reply::Why(what) if !atlas.is_empty() => {
+            serde_json::to_value(Located { what, place: atlas.place(what.address) }).map(|why| json!({ "why": why }))
+        }
+        Reply::Top(what) if !atlas.is_empty() => {
+            let nets = what.addresses.iter().chain(&what.shed).map(|(net, _)| *net);
+            let places: BTreeMap<String, Place> =
+                nets.map(|net| (Plain(net).to_string(), atlas.place(net.addr()))).collect();
+            serde_json::to_value(Located { what, place: json!({ "places": places }) }).map(|top| json!({ "top": top }))
+        }
+        reply => serde_json::to_value(reply),
     }
 }
 
@@ -173,9 +204,11 @@ fn json_text(value: &Value) -> String {
     text.chars().map(|c| if is_command(c) { format!("\\u{:04x}", c as u32) } else { c.to_string() }).collect()
 }
 
-fn block_line(block: &BlockLine, local_time: LocalTime) -> String {
+fn block_line(block: &BlockLine, local_time: LocalTime, atlas: &Atlas) -> String {
     let origin = block.origin.as_ref().map_or(String::new(), |origin| format!(", says {origin}"));
-    format!("{} {} ({}{origin})", stamp(block.end, local_time), Plain(block.net), block.reason)
+    let line = format!("{} {} ({}{origin})", stamp(block.end, local_time), Plain(block.net), block.reason);
+    let place = atlas.place(block.net.addr());
+    if place.is_empty() { line } else { format!("{line} {place}") }
 }
 
 fn stamp(time: UnixTime, local_time: LocalTime) -> String {
@@ -242,9 +275,9 @@ fn fleet_status(fleet: &FleetStatus, sheet: &mut Sheet, local_time: LocalTime) {
     }
 }
 
-fn top(top: &Top) -> Vec<String> {
+fn top(top: &Top, atlas: &Atlas) -> Vec<String> {
     let mut lines = vec![row("Address".to_owned(), "Blocks".to_owned())];
-    lines.extend(top.addresses.iter().map(|(net, count)| row(Plain(*net).to_string(), count.to_string())));
+    lines.extend(top.addresses.iter().map(|(net, count)| placed(net, *count, atlas)));
     lines.push(String::new());
     lines.push(row("Reason".to_owned(), "Blocks".to_owned()));
     lines.extend(top.reasons.iter().map(|(reason, count)| row(reason.to_string(), count.to_string())));
@@ -253,7 +286,7 @@ fn top(top: &Top) -> Vec<String> {
     lines.extend(top.accounts.iter().map(|(account, count)| row(account.clone(), count.to_string())));
     if !top.shed.is_empty() {
         lines.push(String::new());
-        lines.extend(top_shed(&top.shed));
+        lines.extend(top_shed(&top.shed, atlas));
     }
     if !top.members.is_empty() {
         lines.push(String::new());
@@ -263,9 +296,14 @@ fn top(top: &Top) -> Vec<String> {
     lines
 }
 
-fn top_shed(shed: &[(IpNet, u64)]) -> Vec<String> {
-    let strangers = shed.iter().map(|(net, count)| row(Plain(*net).to_string(), count.to_string()));
+fn top_shed(shed: &[(IpNet, u64)], atlas: &Atlas) -> Vec<String> {
+    let strangers = shed.iter().map(|(net, count)| placed(net, *count, atlas));
     [row("Stranger".to_owned(), "Shed".to_owned())].into_iter().chain(strangers).collect()
+}
+
+fn placed(net: &IpNet, count: u64, atlas: &Atlas) -> String {
+    let place = atlas.place(net.addr());
+    format!("{:<43} {count:>8}  {place}", Plain(*net).to_string()).trim_end().to_owned()
 }
 
 fn row(name: String, count: String) -> String {

@@ -46,6 +46,7 @@ mod tests {
             local: endpoint,
             remote: endpoint,
             time: None,
+            country: None,
         };
         for (given, plain) in [
             ("2000", "2000"),

@@ -87,6 +87,7 @@ impl Court {
             local: endpoint("198.18.0.1"),
             remote: endpoint(from),
             time: None,
+            country: None,
         }
     }
 

@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use crate::model::country::Country;
+
 /// One security event that Asterisk is known to have sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityEvent {
@@ -21,6 +23,8 @@ pub struct SecurityEvent {
     pub remote: Endpoint,
     /// Asterisk's own time of the event, milliseconds since 1970; `None` for a broken event.
     pub time: Option<i64>,
+    /// The country that it came from, where that is known and was looked up.
+    pub country: Option<Country>,
 }
 
 /// Bytes of an AccountID that are kept.

@@ -46,6 +46,7 @@ impl Owner {
             source,
             protected: self.protection.label(&IpNet::from(address)),
             homes: homes.iter().map(|home| Tenant { account: shown(&home.account), last_login: home.last }).collect(),
+            countries: limits.countries.clone(),
             evidence: standing.into_iter().map(counted).collect(),
             neighbours: Neighbours { net: neighbourhood, addresses: neighbours, limit: limits.neighbours },
             weather: self.weather(now),

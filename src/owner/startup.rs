@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::scope::Scope;
 use crate::firewall::{self, Firewall, FoundBlock, Traffic};
+use crate::geo::Atlas;
 use crate::hook::Hook;
 use crate::judge::{Evidence, Policy};
 use crate::logging::{Budget, LogHandle, Repeats};
@@ -77,6 +78,8 @@ pub struct Parts {
     pub resolver: Option<Resolver>,
     /// Tells the administrator's program, if there is one.
     pub hook: Option<Hook>,
+    /// Where addresses are, to read again on SIGHUP.
+    pub atlas: Atlas,
 }
 
 impl Parts {
@@ -93,6 +96,7 @@ impl Parts {
             fleet: None,
             resolver: None,
             hook: None,
+            atlas: Atlas::default(),
         }
     }
 }
@@ -104,7 +108,7 @@ impl Owner {
     /// If the firewall cannot be set up, or there is a white list that cannot be read: to start without it would block
     /// whom it protects.
     pub fn new(parts: Parts) -> Result<Owner, Error> {
-        let Parts { config, config_file, clock, log, firewall, journal, fleet, resolver, hook } = parts;
+        let Parts { config, config_file, clock, log, firewall, journal, fleet, resolver, hook, atlas } = parts;
         let now = clock.now();
         info!("SipBan Start");
         let (journal, recovered) = journal.map_or((None, Recovered::default()), |(j, r)| (Some(j), r));
@@ -146,6 +150,7 @@ impl Owner {
             journal,
             resolver,
             hook,
+            atlas,
         };
         owner.evidence.restore(recovered.memories.into_iter().map(|memory| not_later(memory, now.wall)));
         owner.read_white_list(now)?;
@@ -272,6 +277,9 @@ impl Owner {
         self.tell_news([format!("RELOAD => {}", self.config_file.display())], now);
         if let Some(console) = &self.console {
             console.admit(&new.control);
+        }
+        if let Err(why) = self.atlas.reopen(&new.geo) {
+            self.say_once(Level::Error, &format!("ERROR => {why}; what was read before holds"), now);
         }
         self.covered.reconfigure(new.firewall.scope.clone());
         let old = std::mem::replace(&mut self.config, new);

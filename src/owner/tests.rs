@@ -69,6 +69,7 @@ impl Machine {
             fleet: None,
             resolver,
             hook: None,
+            atlas: Atlas::default(),
         })
         .unwrap()
     }
@@ -212,6 +213,7 @@ fn security_over(transport: Transport, port: u16, kind: Kind, from: &str) -> Eve
         local: endpoint("198.18.0.1"),
         remote: endpoint(from),
         time: None,
+        country: None,
     }])
 }
 

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use sipban::config::{Config, Lengths, Limits};
+use sipban::model::country::Country;
 use sipban::model::security::{Acl, Kind, SecurityEvent, Service};
 
 use super::court::{Court, DAY, HOUR, MINUTE, SECOND, Time};
@@ -68,8 +69,10 @@ fn limits() -> impl Strategy<Value = Limits> {
     let homes = (few(), few(), few(), prop_oneof![1 => Just(0), 9 => 20u64..100_000], 0u32..6);
     let crowds = (few(), few());
     let challenges = (prop_oneof![1 => Just(0), 5 => 1u32..6], 1u64..14, 0u32..3);
+    let countries = prop_oneof![2 => Just(vec![]), 1 => Just(vec![country("MX"), country("US")])];
     let weather = (0u32..4, select(vec![10u32, 20, 50]), select(vec![0u64, 30, 3600]));
-    (strangers, homes, crowds, challenges, weather).prop_map(|(strangers, homes, crowds, challenges, weather)| {
+    let all = (strangers, homes, crowds, challenges, weather, countries);
+    all.prop_map(|(strangers, homes, crowds, challenges, weather, countries)| {
         let (unknown_account, wrong_password, acl, ami, window, day_guesses) = strangers;
         let (home_guesses, strange, _, home_time, hammer) = homes;
         let (pressure, neighbours) = crowds;
@@ -94,9 +97,14 @@ fn limits() -> impl Strategy<Value = Limits> {
             weather_time,
             flood_count,
             flood_interval,
+            countries,
             ..Config::default().limits
         }
     })
+}
+
+fn country(code: &str) -> Country {
+    code.parse().unwrap()
 }
 
 fn lengths() -> impl Strategy<Value = Lengths> {
@@ -153,12 +161,14 @@ fn steps() -> impl Strategy<Value = Vec<(Time, Step)>> {
         let account = select(std::iter::once("<unknown>".to_owned()).chain(numbers).take(accounts).collect::<Vec<_>>());
         let service = prop_oneof![9 => Just(Service::Pjsip), 6 => Just(Service::Sip), 1 => Just(Service::Ami)];
         let pause = prop_oneof![Just(0), 0..longest];
-        let happening = (select(sources), service, select(kinds), account, 0..sessions).prop_map(
-            |(from, service, kind, account, session)| {
+        let whence = select(vec![None, Some(country("MX")), Some(country("RU"))]);
+        let happening = (select(sources), service, select(kinds), account, 0..sessions, whence).prop_map(
+            |(from, service, kind, account, session, country)| {
                 // The manager interface has no registrar, and nobody logs in there by a challenge.
                 let is_sip = matches!(kind, REGISTRAR | Kind::RequestNotSupported | LOGIN);
                 let service = if is_sip && service == Service::Ami { Service::Pjsip } else { service };
-                Step::Event(event(from.parse().unwrap(), service, kind, account.as_bytes(), session))
+                let event = event(from.parse().unwrap(), service, kind, account.as_bytes(), session);
+                Step::Event(SecurityEvent { country, ..event })
             },
         );
         let step = prop_oneof![200 => happening, 1 => Just(Step::Restart)];

@@ -9,6 +9,7 @@ use sipban::config::{Lengths, Limits};
 use sipban::judge::Policy;
 use sipban::model::block::Reason;
 use sipban::model::clock::{Now, UnixTime};
+use sipban::model::country::Country;
 use sipban::model::security::{Acl, Kind, SecurityEvent, Service};
 
 use super::sky::{Sky, Weather};
@@ -67,6 +68,7 @@ struct Failure {
     lives_here: bool,
     lives_elsewhere: bool,
     is_spared: bool,
+    country: Option<Country>,
 }
 
 struct Sentence {
@@ -239,8 +241,13 @@ impl Model {
         let exists = accusation.row == Row::UnknownAccount && accusation.is_phone && lives;
         let row = if exists { Row::WrongPassword } else { accusation.row };
         let is_spared = accusation.is_refused && self.weather.refusing().is_some_and(|sky| sky.spares);
-        let failure =
-            Failure { row, lives_here, lives_elsewhere: !lives_here && (lives || !accusation.is_phone), is_spared };
+        let failure = Failure {
+            row,
+            lives_here,
+            lives_elsewhere: !lives_here && (lives || !accusation.is_phone),
+            is_spared,
+            country: event.country,
+        };
         (self.row_limit(row) > 0).then_some(failure)
     }
 
@@ -295,12 +302,15 @@ impl Model {
     }
 
     fn blocks_stranger(&self, source: IpNet, account: &Name, failure: Failure, now: Now) -> bool {
+        let wanted = &self.limits.countries;
         let window = Duration::from_secs(self.limits.window);
         let lately = self.failures(source, window, now);
         let lately = lately.iter().filter(|heard| heard.failure.is_some_and(|other| other.row == failure.row)).count();
         let today = self.failures(source, DAY, now).len();
         let before = |heard: &&Heard| !std::ptr::eq(*heard, self.heard.last().expect("the failure itself"));
-        lately >= self.row_limit(failure.row)
+        let is_foreign = failure.country.is_some_and(|country| !wanted.is_empty() && !wanted.contains(&country));
+        is_foreign
+            || lately >= self.row_limit(failure.row)
             || exceeds(today + 1, self.limits.day_guesses)
             || self.limits.pressure > 0 && self.is_under_pressure(account, now, before)
             || exceeds(self.bad_neighbours(source, now, before), self.limits.neighbours)

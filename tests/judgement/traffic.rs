@@ -380,6 +380,7 @@ pub fn event(from: IpAddr, service: Service, kind: Kind, account: &[u8], session
         local: endpoint(own),
         remote: endpoint(from),
         time: None,
+        country: None,
     }
 }
 

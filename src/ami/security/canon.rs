@@ -74,6 +74,7 @@ impl Sender {
             local: self.local,
             remote: self.remote,
             time: None,
+            country: None,
         }
     }
 }
@@ -239,5 +240,6 @@ fn body(heading: &Heading<'_>, lines: &mut FrameLines<'_>, hasher: &impl BuildHa
         local,
         remote,
         time: Some(heading.time),
+        country: None,
     })
 }

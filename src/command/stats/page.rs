@@ -7,6 +7,7 @@ mod periods;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::line::{Moment, date};
+use super::origins::Origin;
 use super::outages::Lasting;
 use super::report::Report;
 use super::text::plural;
@@ -36,6 +37,8 @@ pub(super) fn page(report: &Report) -> String {
     let mut parts = Vec::new();
     if report.blocks > 0 {
         parts.extend([by_period(report, step, &periods), week(report), reasons(report, step, &periods)]);
+        parts.extend(origins("countries", "Countries", "country", &report.by_country));
+        parts.extend(origins("operators", "Operators of their networks", "operator", &report.by_operator));
         parts.extend(offenders(report).into_iter().chain(networks(report)));
     }
     parts.extend(members(report));
@@ -244,6 +247,19 @@ fn offenders(report: &Report) -> Option<Part> {
             .iter()
             .map(|row| cells(name(row.address), [row.blocks.to_string()], row.first, row.last))
             .collect(),
+    })
+}
+
+fn origins(id: &'static str, title: &str, of: &'static str, origins: &[Origin]) -> Option<Part> {
+    let most = origins.first()?;
+    let row = |origin: &Origin| vec![origin.name.clone(), origin.blocks.to_string(), origin.addresses.to_string()];
+    Some(Part {
+        id,
+        title: title.to_owned(),
+        summary: format!("Most from {}, {}.", most.name, plural(most.blocks, "block", "blocks")),
+        svg: chart::bars(&origins.iter().map(|origin| (origin.name.clone(), origin.blocks)).collect::<Vec<_>>()),
+        heads: vec![of, "blocks", "addresses"],
+        rows: origins.iter().map(row).collect(),
     })
 }
 

@@ -9,8 +9,10 @@ use serde::{Serialize, Serializer};
 
 use super::census::Record;
 use super::line::{Cause, Moment, date};
+use super::origins::{Origin, Origins};
 use super::outages::Silence;
 use super::tally::{ByCause, Tally, group, sum};
+use crate::geo::Atlas;
 use crate::model::net::Plain;
 
 /// What the logs say. What is counted is blocks, if nothing else is said; times are local.
@@ -52,6 +54,9 @@ pub(super) struct Report {
     /// Other PBXs that said whom to block, with the blocks that came into force because of it, most first. They are
     /// counted nowhere else.
     pub by_member: Vec<Member>,
+    /// Where they were, where that is known.
+    pub by_country: Vec<Origin>,
+    pub by_operator: Vec<Origin>,
     /// Those that were blocked most often.
     pub top_addresses: Vec<Address>,
     /// The same for a /24 or /64 of which more than one was blocked.
@@ -126,8 +131,9 @@ pub(super) struct Network {
 }
 
 impl Report {
-    /// Names at most `top` addresses and `top` networks.
-    pub(super) fn new(tally: &Tally, top: usize) -> Report {
+    /// Names at most `top` addresses, networks, and places of those that `atlas` knows.
+    pub(super) fn new(tally: &Tally, top: usize, atlas: &Atlas) -> Report {
+        let origins = Origins::new(tally, top, atlas);
         let repeated = || tally.addresses.records().filter(|(_, record)| record.blocks > 1);
         let day = |(day, by_cause): (u32, &ByCause)| Day { day, blocks: by_cause.iter().sum(), by_cause: *by_cause };
         let by_day: Vec<Day> = (0..).zip(&tally.by_day).map(day).filter(|day| day.blocks > 0).collect();
@@ -175,6 +181,8 @@ impl Report {
             by_day,
             by_reason,
             by_member,
+            by_country: origins.countries,
+            by_operator: origins.operators,
             top_addresses: top_addresses(tally, top),
             top_networks: top_networks(tally, top),
         }
@@ -184,7 +192,8 @@ impl Report {
     pub(super) fn csv(&self) -> String {
         let mut csv = "table,key,count,addresses,first,last\n".to_owned();
         let span = [self.first, self.last].map(|time| time.map_or(String::new(), |time| time.to_string()));
-        // Writing to a String cannot fail. No value holds a comma, a quote or the end of a line.
+        // Writing to a String cannot fail. No value holds the end of a line, and but
+        // for names of operators none holds a comma or a quote.
         let _ = writeln!(csv, "total,blocks,{},{},{},{}", self.blocks, self.addresses, span[0], span[1]);
         let repeats = &self.repeat_offenders;
         let _ = writeln!(csv, "total,repeat offenders,{},{},,", repeats.blocks, repeats.addresses);
@@ -216,6 +225,12 @@ impl Report {
         }
         for Member { name, blocks } in &self.by_member {
             let _ = writeln!(csv, "member,{name},{blocks},,,");
+        }
+        for Origin { name, blocks, addresses } in &self.by_country {
+            let _ = writeln!(csv, "country,{name},{blocks},{addresses},,");
+        }
+        for Origin { name, blocks, addresses } in &self.by_operator {
+            let _ = writeln!(csv, "operator,\"{}\",{blocks},{addresses},,", name.replace('"', "\"\""));
         }
         for Address { address, blocks, first, last } in &self.top_addresses {
             let _ = writeln!(csv, "address,{},{blocks},,{first},{last}", Plain(*address));
@@ -252,7 +267,7 @@ fn top_networks(tally: &Tally, top: usize) -> Vec<Network> {
 }
 
 /// The first rows in the order of `key`.
-fn most<T, K: Ord>(mut rows: Vec<T>, top: usize, key: impl Fn(&T) -> K) -> Vec<T> {
+pub(super) fn most<T, K: Ord>(mut rows: Vec<T>, top: usize, key: impl Fn(&T) -> K) -> Vec<T> {
     if top < rows.len() {
         rows.select_nth_unstable_by_key(top, &key);
         rows.truncate(top);

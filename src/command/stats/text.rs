@@ -46,6 +46,12 @@ impl Canvas {
         let hours = (0..).zip(report.by_hour).map(|(hour, blocks): (u32, u64)| (format!("{hour:02}"), blocks));
         self.bars(text, "Blocks by hour of the day", hours)?;
         self.days(text, report, days)?;
+        for (title, origins) in [("Blocks by country", &report.by_country), ("Blocks by operator", &report.by_operator)]
+        {
+            if !origins.is_empty() {
+                self.bars(text, title, origins.iter().map(|origin| (&origin.name, origin.blocks)))?;
+            }
+        }
         addresses(text, report)?;
         networks(text, report)
     }

@@ -19,7 +19,7 @@ fn line(text: &str, end: u64, reason: Reason) -> BlockLine {
 
 #[track_caller]
 fn assert_page(reply: Reply, ok: bool, lines: &[&str]) {
-    let page = page(&reply, local_time);
+    let page = page(&reply, local_time, &Atlas::default());
     assert_eq!(page.lines, lines);
     assert_eq!(page.ok, ok);
 }
@@ -63,6 +63,7 @@ fn some_why() -> Why {
         account: Some(Pressure { account: "100".to_owned(), addresses: 7, limit: 5, under_attack: true }),
         neighbours: Neighbours { net: net("2001:db8::/48"), addresses: 2, limit: 5 },
         weather: vec![weather()],
+        countries: vec![],
         evidence: vec![
             EvidenceCount {
                 what: "unknown_account".to_owned(),
@@ -255,7 +256,7 @@ fn what_others_say_of_an_address_is_a_part_of_why() {
         packets: Some(3),
     };
     let shown = |fleet| {
-        let lines = why::address(&Why { fleet: Some(fleet), ..some_why() }, local_time);
+        let lines = why::address(&Why { fleet: Some(fleet), ..some_why() }, local_time, &Place::default());
         let fleet =
             lines.iter().skip_while(|line| !line.starts_with("Fleet")).take_while(|line| !line.contains("Next"));
         fleet.cloned().collect::<Vec<_>>().join("\n")
@@ -275,7 +276,7 @@ fn top_of_the_shield_is_a_list_of_its_own() {
         "2001:db8::/64                                     70",
     ];
     assert_page(shed.clone(), true, &lines);
-    assert_eq!(json(&shed, |_| String::new()).lines, [r#"[["2001:db8::/64",70]]"#]);
+    assert_eq!(json(&shed, |_| String::new(), &Atlas::default()).lines, [r#"[["2001:db8::/64",70]]"#]);
 }
 
 #[test]
@@ -337,15 +338,15 @@ fn json_lists_stand_for_themselves_and_the_rest_under_a_name() {
         (Reply::Failed("a\n\u{9b}b\u{202e}".to_owned()), false, r#"{"failed":"a\n\u009bb\u202e"}"#),
     ];
     for (reply, ok, text) in cases {
-        let page = json(&reply, local_time);
+        let page = json(&reply, local_time, &Atlas::default());
         assert!(!page.lines[0].contains(is_command), "{page:?}");
         let value: Value = serde_json::from_str(&page.lines[0]).unwrap();
         assert_eq!(value, serde_json::from_str::<Value>(text).unwrap());
         assert_eq!((page.ok, page.lines.len()), (ok, 1));
     }
-    let why = json(&Reply::Why(Box::new(some_why())), local_time).lines.remove(0);
+    let why = json(&Reply::Why(Box::new(some_why())), local_time, &Atlas::default()).lines.remove(0);
     assert!(why.starts_with('{') && why.contains(r#""address":"2001:db8::7""#) && !why.contains('\u{1b}'), "{why}");
-    let status = json(&Reply::Status(Box::new(some_status())), local_time).lines.remove(0);
+    let status = json(&Reply::Status(Box::new(some_status())), local_time, &Atlas::default()).lines.remove(0);
     assert!(status.contains(r#""version":"2.0.0""#), "{status}");
 }
 

@@ -4,20 +4,27 @@ use ipnet::IpNet;
 
 use super::{LocalTime, Sheet, counted, duration, stamp};
 use crate::console::request::{FleetBlock, Pressure, Why, WhyAccount};
+use crate::geo::Place;
 use crate::model::block::BlockLine;
+use crate::model::country::is_elsewhere;
 use crate::model::net::Plain;
 
 /// At most this many accounts or addresses are named.
 const NAMED: usize = 10;
 
 /// All that is known of an address.
-pub(super) fn address(why: &Why, local_time: LocalTime) -> Vec<String> {
+pub(super) fn address(why: &Why, local_time: LocalTime, place: &Place) -> Vec<String> {
     let alone = IpNet::from(why.address) == why.source;
     let mut sheet = Sheet::titled(if alone {
         why.address.to_string()
     } else {
         format!("{}, counted together with all of {}", why.address, why.source)
     });
+    if !place.is_empty() {
+        let is_foreign = why.homes.is_empty() && is_elsewhere(place.country, &why.countries);
+        let patience = if is_foreign { ", none of limits.countries: no patience" } else { "" };
+        sheet.row("Where", format!("{place}{patience}"));
+    }
     sheet.row("Protected", why.protected.as_deref().unwrap_or("no"));
     let homes = why.homes.iter().map(|home| {
         let account = if home.account.is_empty() { "an account" } else { &home.account };

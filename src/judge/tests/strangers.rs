@@ -3,6 +3,7 @@
 use super::*;
 
 const STRANGER: &str = "203.0.113.7";
+const HOME: &str = "198.51.100.1";
 
 #[test]
 fn a_request_for_an_account_that_does_not_exist_blocks_at_once() {
@@ -36,6 +37,25 @@ fn the_patient_are_blocked_at_the_sixth_guess_in_a_day_whatever_their_pace() {
         }
         court.convict(WRONG, STRANGER, "1000");
     }
+}
+
+#[test]
+fn a_stranger_from_elsewhere_is_blocked_at_the_first_guess_and_a_home_is_none() {
+    let [mexico, france] = ["MX", "FR"].map(|code| code.parse().unwrap());
+    for (from, country, is_blocked) in [
+        (STRANGER, Some(france), true),
+        (STRANGER, Some(mexico), false),
+        (STRANGER, None, false),
+        (HOME, Some(france), false),
+    ] {
+        let mut court = Court::with(|limits| limits.countries = vec![mexico]);
+        court.register(HOME, "1000");
+        let guess = SecurityEvent { country, ..court.event(WRONG, from, "1001") };
+        assert_eq!(court.judge(&guess) != Verdict::Pass, is_blocked, "{from} {country:?}");
+    }
+    let mut court = Court::new();
+    let guess = SecurityEvent { country: Some(france), ..court.event(WRONG, STRANGER, "1001") };
+    assert_eq!(court.judge(&guess), Verdict::Pass, "without limits.countries");
 }
 
 #[test]

@@ -170,6 +170,7 @@ impl Step {
             local: endpoint(own),
             remote: endpoint(address),
             time: None,
+            country: None,
         }
     }
 }

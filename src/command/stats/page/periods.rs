@@ -85,7 +85,7 @@ mod tests {
         for day in days {
             tally.line(reader.read(format!("[{day} 10:00:00] BLOCK => 192.0.2.1 (Failed ACL)").as_bytes()));
         }
-        let (step, periods) = periods(&Report::new(&tally, 1));
+        let (step, periods) = periods(&Report::new(&tally, 1, &Default::default()));
         (step, periods.iter().map(|period| (period.label.clone(), period.blocks())).collect())
     }
 
