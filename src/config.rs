@@ -39,6 +39,7 @@ settings! {
         dump: PathBuf = "iptables.dump", "/etc/sipban.dump", path, "file of flush, save and restore", or("ipset.dump");
         journal: PathBuf = "state.file", "/var/lib/sipban/bans", path, "the journal of blocks", restart;
         on_stop: OnStop = "state.on_stop", "clear", one_of(ON_STOP), "what becomes of our rules on a clean stop";
+        log_target: LogTarget = "log.target", "file", one_of(LOG_TARGETS), "where the log goes", restart;
         log_file: PathBuf = "log.file", "/var/log/sipban.log", path, "the log";
         log_level: LevelFilter = "log.level", "info", one_of(LOG_LEVELS), "what is logged";
     }
@@ -271,6 +272,15 @@ pub enum ShieldMode {
     Count,
     /// It is dropped.
     On,
+}
+
+/// `log.target`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// To `log.file`.
+    File,
+    /// To the journal of systemd.
+    Journal,
 }
 
 /// `state.on_stop`.

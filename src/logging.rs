@@ -1,10 +1,12 @@
 //! The log: lines `[2019-06-12 12:01:55] TEXT`, in local time. What is logged in one piece is written by one `write`, so
 //! `tail -f` and a rotation see whole lines.
 //!
-//! Everybody logs through the crate `log`; the level decides whether, and is not shown.
+//! Everybody logs through the crate `log`; the level decides whether, and is not shown. The journal of systemd has lines
+//! without their time, and the level.
 
 mod budget;
 mod escape;
+mod journal;
 mod output;
 mod repeats;
 mod zone;
@@ -24,6 +26,7 @@ pub use zone::local_time;
 
 use crate::failure::Failure;
 use crate::model::clock::{Clock, UnixTime};
+use journal::JournalLogger;
 use output::Output;
 
 /// Why there is no log.
@@ -59,8 +62,16 @@ pub struct LogHandle {
 /// # Errors
 /// If the file cannot be opened, or the log was started before.
 pub fn start(target: Target, level: LevelFilter, clock: Clock) -> Result<LogHandle, Error> {
+    let socket = if let Target::Journal { socket, .. } = &target { Some(socket.clone()) } else { None };
     let handle = LogHandle { sink: Arc::new(Mutex::new(Sink::new(Output::open(target)?, clock))) };
-    log::set_boxed_logger(logger(&handle))?;
+    let logger = match socket {
+        None => logger(&handle),
+        Some(path) => {
+            let logger = JournalLogger::new(&path, handle.clone()).map_err(|source| Error::Open { path, source })?;
+            Box::new(logger)
+        }
+    };
+    log::set_boxed_logger(logger)?;
     log::set_max_level(level);
     Ok(handle)
 }
@@ -81,7 +92,9 @@ impl LogHandle {
         if target.is_stream() || matches!(self.lock().output, Output::Stdout | Output::Stderr) {
             return;
         }
-        match Output::open(target) {
+        let is_spare = matches!(self.lock().output, Output::Later(_));
+        let opened = if is_spare { Ok(Output::Later(target)) } else { Output::open(target) };
+        match opened {
             Ok(output) => self.lock().output = output,
             Err(error) => log::error!("ERROR => {error}; the log goes on in the old file"),
         }

@@ -20,6 +20,8 @@ mod dialogue;
 mod geo;
 #[path = "daemon/hook.rs"]
 mod hook;
+#[path = "daemon/journal.rs"]
+mod journal;
 #[path = "daemon/metrics.rs"]
 mod metrics;
 #[path = "daemon/running.rs"]

@@ -38,6 +38,7 @@ needed() {
             echo "ipset ipset"
             echo "iptables iptables"
             echo "iptables-legacy iptables"
+            echo "journalctl systemd"
             echo "nc netcat-openbsd"
             echo "nft nftables"
             echo "openssl openssl"

@@ -67,7 +67,7 @@ fn set_up(config_file: &Path, run: &Run) -> Result<(Owner, Receiver<Event>, Opti
     signals::start(sender.clone()).map_err(no_thread)?;
     let config_file = std::path::absolute(config_file).map_err(|why| Failure::new(Failure::CONFIG, why))?;
     let (config, warnings) = Config::load(&config_file)?;
-    let target = if run.dry_run { Target::Stdout } else { Target::named(&config.log_file) };
+    let target = if run.dry_run { Target::Stdout } else { Target::configured(&config) };
     if run.daemon && !run.dry_run && target.is_stream() {
         let text = format!("log.file: a daemon has no {}; name a file", config.log_file.display());
         return Err(Failure::new(Failure::CONFIG, text));

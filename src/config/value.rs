@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::{Backend, OnStop, ScopeConfig, Secret, ServerUrl, ShieldMode};
+use super::{Backend, LogTarget, OnStop, ScopeConfig, Secret, ServerUrl, ShieldMode};
 use crate::model::country::Country;
 use crate::model::member::{MOST_NAME, is_name};
 use crate::model::net;
@@ -19,6 +19,8 @@ const SECONDS_MAX: u64 = 315_360_000;
 
 pub(super) const BACKENDS: &[(&str, Backend)] =
     &[("iptables", Backend::Iptables), ("ipset", Backend::Ipset), ("nft", Backend::Nft), ("auto", Backend::Auto)];
+
+pub(super) const LOG_TARGETS: &[(&str, LogTarget)] = &[("file", LogTarget::File), ("journal", LogTarget::Journal)];
 
 pub(super) const ON_STOP: &[(&str, OnStop)] = &[("clear", OnStop::Clear), ("keep", OnStop::Keep)];
 

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::{Error, journal};
+use crate::config::{Config, LogTarget};
 use crate::file;
 
 /// Where the log goes.
@@ -19,9 +20,24 @@ pub enum Target {
     Stdout,
     /// Standard error.
     Stderr,
+    /// The journal of systemd that listens at this path; what it does not take goes to the file.
+    Journal {
+        /// Path of its socket.
+        socket: PathBuf,
+        /// Path of the file.
+        file: PathBuf,
+    },
 }
 
 impl Target {
+    /// What `log.target` and `log.file` say.
+    pub fn configured(config: &Config) -> Target {
+        match config.log_target {
+            LogTarget::File => Target::named(&config.log_file),
+            LogTarget::Journal => Target::Journal { socket: journal::SOCKET.into(), file: config.log_file.clone() },
+        }
+    }
+
     /// What `log.file` names. The standard streams are those of this process and never opened by their names, which
     /// may stand for a socket or a FIFO; of all other devices, `/dev/null` alone cannot make anybody wait.
     pub fn named(path: &Path) -> Target {
@@ -43,6 +59,8 @@ impl Target {
 #[derive(Debug)]
 pub(super) enum Output {
     File(File),
+    /// Opened when something is written.
+    Later(Target),
     Nowhere,
     Stdout,
     Stderr,
@@ -57,6 +75,7 @@ impl Output {
         match target {
             Target::Stdout => Ok(Output::Stdout),
             Target::Stderr => Ok(Output::Stderr),
+            Target::Journal { file, .. } => Ok(Output::Later(Target::named(&file))),
             Target::Nowhere => Ok(Output::Nowhere),
             Target::File(path) => file::open_with(&path, File::options().create(true).append(true).mode(0o640))
                 .map(Output::File)
@@ -68,6 +87,10 @@ impl Output {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Output::File(file) => file.write(bytes),
+            Output::Later(target) => {
+                *self = Output::open(target.clone()).map_err(io::Error::other)?;
+                self.write(bytes)
+            }
             Output::Nowhere => Ok(bytes.len()),
             Output::Stdout => io::stdout().write_all(bytes).map(|()| bytes.len()),
             Output::Stderr => io::stderr().write_all(bytes).map(|()| bytes.len()),

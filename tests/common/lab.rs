@@ -198,7 +198,8 @@ impl Lab {
         self.launch_as(command);
     }
 
-    fn launch_as(&mut self, mut command: Command) {
+    /// The same, started by this command.
+    pub fn launch_as(&mut self, mut command: Command) {
         assert!(self.daemon.is_none(), "it is running");
         self.mark = self.log_file().len();
         command.stdout(self.open("stdout")).stderr(self.open("stderr"));

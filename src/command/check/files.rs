@@ -1,5 +1,6 @@
 //! The files that the daemon writes, and the time that it writes into them.
 
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use tz::TimeZone;
@@ -24,16 +25,33 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
 /// The log, which is appended to.
 fn log(machine: &Machine, file: &Path) -> Finding {
     const WHAT: &str = "log";
-    let result = match Target::named(file) {
+    let result = match Target::configured(machine.config) {
         Target::Stdout => return Finding::ok(WHAT, "goes to standard output"),
         Target::Stderr => return Finding::ok(WHAT, "goes to standard error"),
         Target::Nowhere => {
             return Finding::warn(WHAT, "goes nowhere, so nobody sees who is blocked", "set log.file to a file");
         }
+        Target::Journal { socket, .. } => return journald(&socket),
         Target::File(_) if file.exists() => regular(file).and_then(|()| machine.service.may(file, Use::Write)),
         Target::File(_) => takes_files(machine, folder_of(file)),
     };
     finding(WHAT, file, result, "set log.file to a regular file in a folder that is there and can be written")
+}
+
+/// The journal of systemd.
+fn journald(socket: &Path) -> Finding {
+    const WHAT: &str = "log";
+    match UnixDatagram::unbound().and_then(|ours| ours.connect(socket)) {
+        Ok(()) => Finding::ok(WHAT, "goes to the journal of systemd"),
+        Err(error) => {
+            let text = format!("the journal of systemd does not listen at {}: {error}", socket.display());
+            Finding::warn(
+                WHAT,
+                text,
+                "start systemd-journald, or set log.target to file; lines go to log.file meanwhile",
+            )
+        }
+    }
 }
 
 /// The journal, which is made together with its folder.
