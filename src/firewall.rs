@@ -139,6 +139,12 @@ pub trait Firewall: Send {
     /// Packets dropped so far for this entry, where the kernel counts them.
     fn packets(&mut self, net: &IpNet) -> Option<u64>;
 
+    /// Packets dropped so far because of blocks, all together, where one counter of the kernel has them: no blocks are
+    /// listed for it. It begins anew with the rules.
+    fn dropped(&mut self) -> Option<u64> {
+        None
+    }
+
     /// Removes jump, chain and set: a clean stop with `state.on_stop = clear`.
     ///
     /// # Errors

@@ -108,6 +108,9 @@ pub struct Owner {
     /// A moment from which on the wall clock went as time passes. It is kept until the clock is set: several small steps
     /// add up to one.
     in_step: Now,
+    /// Packets that the kernel dropped, and when to ask it again (monotonic).
+    dropped: Option<u64>,
+    dropped_due: Duration,
     /// When the owner last tidied.
     tidied: Now,
     /// When it looks at the rules next.
@@ -183,7 +186,7 @@ impl Owner {
                 }
                 Event::Measure(reply) => {
                     // Who asked may have given up.
-                    let _ = reply.try_send(self.measures());
+                    let _ = reply.try_send(self.measures(now));
                 }
                 Event::Reload => {
                     self.carry_out(std::mem::take(&mut plan), now);

@@ -626,6 +626,10 @@ impl Firewall for Nft {
         shown::element(&self.netlink, &self.plan.table, set, net).ok()?.packets
     }
 
+    fn dropped(&mut self) -> Option<u64> {
+        shown::dropped(&self.netlink, &self.plan.table).ok()
+    }
+
     fn tear_down(&mut self) -> Result<(), Error> {
         match self.show() {
             Err(NoAnswer::NotThere) => Ok(()),

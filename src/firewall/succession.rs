@@ -155,6 +155,10 @@ impl Firewall for Succession {
         self.new.packets(net)
     }
 
+    fn dropped(&mut self) -> Option<u64> {
+        self.new.dropped()
+    }
+
     fn tear_down(&mut self) -> Result<(), Error> {
         let mut outcomes = vec![self.new.tear_down()];
         outcomes.extend(self.remove_left().into_iter().map(Err));

@@ -59,6 +59,8 @@ impl Collector for Snapshot {
         one(to, "repairs", "Repairs of rules that others removed or overtook", ConstCounter::new(measures.repairs))?;
         let help = "Seconds for which rules may have been missing";
         one(to, "unprotected_seconds", help, ConstCounter::new(measures.unprotected))?;
+        let dropped = measures.dropped.iter().map(|count| ([("origin", "blocks")], ConstCounter::new(*count)));
+        family(to, "dropped_packets", "Packets that the kernel dropped", dropped)?;
         one(to, "homes", "Addresses where accounts live", gauge(measures.homes))?;
         one(to, "sources", "Sources of which evidence is held", gauge(measures.sources))?;
         let weather = [("refusing", measures.refusing), ("silent", measures.silent)];
@@ -136,8 +138,7 @@ mod tests {
     use super::*;
     use crate::model::clock::UnixTime;
 
-    #[test]
-    fn every_number_is_there_by_its_name() {
+    fn measures() -> Measures {
         let mut measures = Measures {
             events: [("InvalidAccountID", 7), ("ChallengeSent", 9)].into(),
             last_event: Some(UnixTime(1_764_021_415)),
@@ -152,11 +153,17 @@ mod tests {
             blocked: [(Reason::InvalidAccount, 3)].into(),
             silent: true,
             unprotected: 11,
+            dropped: Some(123),
             ..Measures::default()
         };
         measures.enforcing.observe(0.0004);
         measures.enforcing.observe(99.0);
-        let text = text(measures);
+        measures
+    }
+
+    #[test]
+    fn every_number_is_there_by_its_name() {
+        let text = text(measures());
         for line in [
             "sipban_events_total{event=\"InvalidAccountID\"} 7",
             "sipban_blocks{origin=\"console\",reason=\"Manual block\",family=\"ipv6\"} 2.0",
@@ -171,12 +178,45 @@ mod tests {
             "sipban_ami_last_event_timestamp_seconds 1764021415.0",
             "sipban_repairs_total 0",
             "sipban_unprotected_seconds_total 11",
+            "sipban_dropped_packets_total{origin=\"blocks\"} 123",
             "sipban_weather{kind=\"silent\"} 1.0",
             "sipban_enforcing_seconds_bucket{le=\"0.0005\"} 1",
             "sipban_enforcing_seconds_bucket{le=\"+Inf\"} 2",
             "sipban_enforcing_seconds_count 2",
         ] {
             assert!(text.lines().any(|there| there == line), "{line}\n{text}");
+        }
+    }
+    /// The names of ours in an expression.
+    fn names(text: &str) -> impl Iterator<Item = &str> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.filter(|word| word.starts_with("sipban_"))
+    }
+
+    #[test]
+    fn dashboard_and_alerts_know_no_number_that_is_not_there() {
+        fn expressions(value: &serde_json::Value, found: &mut Vec<String>) {
+            match value {
+                serde_json::Value::Array(values) => values.iter().for_each(|value| expressions(value, found)),
+                serde_json::Value::Object(values) => values.iter().for_each(|(key, value)| match value.as_str() {
+                    Some(text) if key == "expr" || key == "query" => found.push(text.to_owned()),
+                    _ => expressions(value, found),
+                }),
+                _ => {}
+            }
+        }
+        let dashboard = serde_json::from_str(include_str!("../../packaging/metrics/dashboard.json")).unwrap();
+        let mut found = Vec::new();
+        expressions(&dashboard, &mut found);
+        let alerts = include_str!("../../packaging/metrics/alerts.yml").lines();
+        found.extend(alerts.filter_map(|line| line.trim().strip_prefix("expr: ")).map(str::to_owned));
+
+        let text = text(measures());
+        let there: std::collections::BTreeSet<&str> = text.lines().flat_map(|line| names(line).take(1)).collect();
+        let wanted: Vec<&str> = found.iter().flat_map(|text| names(text)).collect();
+        assert!(wanted.len() > 15, "{wanted:?}");
+        for name in wanted {
+            assert!(there.contains(name), "{name}");
         }
     }
 }

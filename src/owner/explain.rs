@@ -16,6 +16,9 @@ use crate::metrics::{Blocks, Measures};
 use crate::model::block::BlockLine;
 use crate::model::clock::Now;
 
+/// The kernel is asked at most this often how many packets it dropped: anybody on this machine may ask for the numbers.
+const DROPPED_EVERY: Duration = Duration::from_secs(10);
+
 impl Owner {
     pub(super) fn why(&mut self, address: IpAddr, now: Now) -> Why {
         let Dossier {
@@ -85,7 +88,11 @@ impl Owner {
     }
 
     /// All numbers that there are.
-    pub(super) fn measures(&self) -> Measures {
+    pub(super) fn measures(&mut self, now: Now) -> Measures {
+        if now.monotonic >= self.dropped_due {
+            self.dropped = self.firewall.dropped();
+            self.dropped_due = now.monotonic + DROPPED_EVERY;
+        }
         let mut blocks = BTreeMap::<Blocks, u64>::new();
         for (net, block) in self.book.by_end() {
             let is_ipv6 = net.addr().is_ipv6();
@@ -98,6 +105,7 @@ impl Owner {
         }
         Measures {
             blocks,
+            dropped: self.dropped,
             capacity: self.firewall.capacity() as u64,
             refused: (self.pending.blocks().count() + self.pending.frees().count()) as u64,
             homes: self.evidence.homes().0 as u64,

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use log::{Level, error, info, warn};
@@ -141,6 +142,8 @@ impl Owner {
             news: Budget::new(NEWS),
             in_step: now,
             rhythm: Rhythm::new(now.monotonic),
+            dropped: None,
+            dropped_due: Duration::ZERO,
             tidied: now,
             started: now,
             config,

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Child;
 
+use crate::lab::netns::Variant;
 use crate::lab::{Lab, each_chain, wait_until};
 
 const PORT: u16 = 9109;
@@ -63,6 +64,19 @@ fn the_endpoint_tells_what_happened_and_nothing_else() {
         }
         assert!(!lab.is_blocked("192.0.2.1"));
     });
+}
+
+#[test]
+fn packets_that_the_kernel_dropped_are_told_where_it_counts_them_together() {
+    let Some(mut lab) = Lab::new(Variant::Nft) else { return };
+    lab.set("metrics.port", PORT);
+    lab.set("iptables.backend", "nft");
+    lab.start();
+    assert!(says(&metrics(&lab), "sipban_dropped_packets_total{origin=\"blocks\"} 0"));
+    lab.stop();
+    lab.set("iptables.backend", "iptables");
+    lab.start();
+    assert!(!metrics(&lab).contains("sipban_dropped_packets_total"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn datagrams_of_a_blocked_address_do_not_arrive_and_those_of_others_do() {
     each_joined(&[Iptables, Ipset, Nft], &ours, theirs.as_flattened(), |mut bed, outside| {
         let mut firewall = bed.firewall();
         firewall.set_up(NOW).unwrap();
-        for (ours, [attacker, customer]) in ours.into_iter().zip(theirs) {
+        for (so_far, (ours, [attacker, customer])) in (1..).zip(ours.into_iter().zip(theirs)) {
             let phone = UdpSocket::bind((ours, 5060)).unwrap();
             phone.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             let at = phone.local_addr().unwrap();
@@ -30,6 +30,9 @@ fn datagrams_of_a_blocked_address_do_not_arrive_and_those_of_others_do() {
             assert_eq!(next(), customer);
             assert_eq!(firewall.packets(&attacker.into()), Some(1));
             assert_eq!(firewall.packets(&customer.into()), None);
+            // A rule for each block has no counter of all.
+            let counts = bed.config.backend != Iptables;
+            assert_eq!(firewall.dropped(), counts.then_some(so_far));
 
             let elsewhere = UdpSocket::bind((ours, 5090)).unwrap();
             elsewhere.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -47,6 +47,7 @@ pub(super) enum Ask {
     Sets = 10,
     Elements = 13,
     Generation = 16,
+    Object = 19,
 }
 
 /// A connection with nf_tables of the network namespace that it was opened in.

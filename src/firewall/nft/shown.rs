@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::netlink::{Ask, Attributes, Netlink, NoAnswer, text};
+use super::netlink::{Ask, Attributes, Netlink, NoAnswer, attribute, text};
 use super::sets::{Element, Set};
 use super::strangers;
-use super::words::{HOOKED, PORTS, RULES};
+use super::words::{DROPPED, HOOKED, PORTS, RULES};
 
 /// All of the table but the blocks, each part as the kernel's own bytes. They are the same whenever the same was asked
 /// for, so what was seen once to be right is compared with what is there.
@@ -102,12 +102,20 @@ pub(super) fn element(netlink: &Netlink, table: &str, set: Set, net: &ipnet::IpN
     })
 }
 
+/// Packets that the rules of the blocks have dropped.
+pub(super) fn dropped(netlink: &Netlink, table: &str) -> Result<u64, NoAnswer> {
+    const COUNTER: u32 = 1;
+    let which = [named(table, DROPPED), attribute(3, &COUNTER.to_be_bytes())].concat();
+    netlink.get(Ask::Object, &which, |answer| answer.within(4)?.long_number(2))
+}
+
 fn is_chain_of_ours(name: &str) -> bool {
     [HOOKED, RULES].contains(&name) || strangers::CHAINS.contains(&name)
 }
 
-fn named(table: &str, set: &str) -> Vec<u8> {
-    [text(1, table), text(2, set)].concat()
+/// A set or a counter of the table.
+fn named(table: &str, name: &str) -> Vec<u8> {
+    [text(1, table), text(2, name)].concat()
 }
 
 /// Attributes of these types, each with its type before it.

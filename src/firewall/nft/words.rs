@@ -13,6 +13,9 @@ use crate::model::target::{Icmp, Target};
 /// The chain that the kernel leads packets through.
 pub(super) const HOOKED: &str = "prerouting";
 
+/// The counter of packets that the rules of the blocks drop.
+pub(super) const DROPPED: &str = "dropped";
+
 /// The chain that holds the rules.
 pub(super) const RULES: &str = "blocks";
 
@@ -127,6 +130,9 @@ impl Plan {
             text += &self.new_set(set);
         }
         let _ = writeln!(text, "add set inet {table} {PORTS} {{ type inet_proto . inet_service; }}");
+        if self.features.counters {
+            let _ = writeln!(text, "add counter inet {table} {DROPPED}");
+        }
         let hook = format!("type filter hook prerouting priority {PRIORITY}; policy accept;");
         let _ = writeln!(text, "add chain inet {table} {HOOKED} {{ {hook} }}\nadd chain inet {table} {RULES}");
         let _ = writeln!(text, "flush chain inet {table} {HOOKED}\nflush chain inet {table} {RULES}");
@@ -203,7 +209,8 @@ impl Plan {
         let set = Set::ALL.into_iter().find(|set| Origin::Set(set.name().to_owned()) == *origin);
         let source = set.map_or(String::new(), |set| set.lookup(List::Blocks));
         let local = if self.features.local { " fib daddr type local" } else { "" };
-        format!("{source}{local} {}", self.verdict(set.is_some_and(Set::is_v4)))
+        let counter = if self.features.counters { format!(" counter name \"{DROPPED}\"") } else { String::new() };
+        format!("{source}{local}{counter} {}", self.verdict(set.is_some_and(Set::is_v4)))
     }
 
     fn verdict(&self, v4: bool) -> String {

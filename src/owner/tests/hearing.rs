@@ -5,7 +5,7 @@ use crate::event::AmiState;
 
 fn silence(owner: &mut Owner) -> Option<String> {
     let Reply::Status(status) = ask(owner, Request::Status) else { panic!("no status") };
-    assert_eq!(owner.measures().ami_silent, status.ami.silent.is_some());
+    assert_eq!(owner.measures(owner.started).ami_silent, status.ami.silent.is_some());
     status.ami.silent
 }
 
