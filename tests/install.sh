@@ -43,7 +43,16 @@ has 755 /etc/init.d/sipban
 has 644 /usr/local/lib/systemd/system/sipban.service
 has 644 /etc/logrotate.d/sipban
 has 644 /usr/local/share/doc/sipban/manager.conf
-has 755 /usr/local/share/doc/sipban/hooks/mail
+for hook in abuseipdb mail webhook; do
+    has 755 /usr/local/share/doc/sipban/hooks/$hook
+done
+for file in alerts.yml dashboard.json; do
+    has 644 /usr/local/share/doc/sipban/metrics/$file
+done
+names 'alert: SipbanSilent' /usr/local/share/doc/sipban/metrics/alerts.yml
+for sample in '#countries = ""' '#country = ""' '#network = ""' '#target = "file"' '#program = ""'; do
+    names "$sample" /usr/local/share/doc/sipban/sipban.conf
+done
 names "DAEMON=/usr/local/sbin/sipban" /etc/init.d/sipban
 names "ExecStart=/usr/local/sbin/sipban -c /etc/sipban.conf" /usr/local/lib/systemd/system/sipban.service
 ! grep -rn '@[a-z]*dir@' "$root" --include='sipban*' -I || fail "a placeholder was left"

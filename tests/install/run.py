@@ -162,6 +162,10 @@ def make_install_does_as_the_archive_does(distribution, folder, binary, archive)
         compared = subprocess.run(["diff", "-r", destination, machine.shared / "archive"], capture_output=True,
                                   text=True, check=False)
         true("both put the same files there", compared.stdout + compared.stderr == "", compared.stdout)
+        documents = destination / "usr/share/doc/sipban"
+        samples = {"hooks": {"abuseipdb", "mail", "webhook"}, "metrics": {"alerts.yml", "dashboard.json"}}
+        there = {name: {file.name for file in (documents / name).iterdir()} for name in samples}
+        true("samples of hooks, the alerts and the dashboard are among them", there == samples, str(there))
 
 
 def a_machine_with_init_scripts(folder, archive):

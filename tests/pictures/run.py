@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 import log
+import mmdb
 from chromium import Page
 
 # Telephone, tablet, desk.
@@ -70,7 +71,7 @@ def look_at(page, folder):
     told = page.names()
     headings = {name for role, name in told if role == "heading"}
     tables = [role for role, _ in told if role == "table"]
-    check("a screen reader finds pictures' titles and their tables", len(tables) == 4 and len(headings) >= 7, told[:40])
+    check("a screen reader finds pictures' titles and their tables", len(tables) == 6 and len(headings) >= 9, told[:40])
     check("a screen reader is told what each picture shows", any("Most on" in name for _, name in told))
     paper = page.paper()
     check("it can be printed", paper.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", paper)) < 12)
@@ -91,7 +92,12 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         with open(f"{work}/sipban.log", "w") as file:
             file.writelines(log.lines())
-        made = [binary, "-c", "/nonexistent", "stats", "--html", f"{work}/page.html", f"{work}/sipban.log"]
+        for name, content in [("country", mmdb.countries()), ("network", mmdb.operators())]:
+            with open(f"{work}/{name}.mmdb", "wb") as file:
+                file.write(content)
+        with open(f"{work}/sipban.conf", "w") as file:
+            file.write(f"[ami]\nuser = a\npass = b\n[geo]\ncountry = {work}/country.mmdb\nnetwork = {work}/network.mmdb\n")
+        made = [binary, "-c", f"{work}/sipban.conf", "stats", "--html", f"{work}/page.html", f"{work}/sipban.log"]
         subprocess.run(made, check=True)
         with Page() as page:
             page.open(f"file://{work}/page.html")
@@ -102,7 +108,7 @@ def main():
                 to = sys.argv[sys.argv.index("--write") + 1]
                 os.makedirs(to, exist_ok=True)
                 page.look(1120)
-                page.picture(f"{to}/stats.png", height=1150)
+                page.picture(f"{to}/stats.png", height=1224)
                 demo = subprocess.run(["tests/demo.sh", binary], check=True, stdout=subprocess.PIPE, text=True).stdout
                 with open(f"{work}/demo.html", "w") as file:
                     file.write(terminal(demo))
