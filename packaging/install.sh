@@ -58,7 +58,7 @@ manifest() {
     echo "packaging/completions/sipban.bash|$datarootdir/bash-completion/completions/sipban|0644"
     echo "packaging/completions/_sipban|$datarootdir/zsh/site-functions/_sipban|0644"
     echo "packaging/completions/sipban.fish|$datarootdir/fish/vendor_completions.d/sipban.fish|0644"
-    for document in conf/sipban.conf conf/sipban.wl conf/manager.conf README.md CHANGELOG.md LICENSE; do
+    for document in conf/sipban.conf conf/sipban.wl conf/sipban.scanners conf/manager.conf README.md CHANGELOG.md LICENSE; do
         echo "$document|$docdir/${document##*/}|0644"
     done
     for hook in abuseipdb mail webhook; do
@@ -76,6 +76,7 @@ manifest() {
 configuration() {
     echo "conf/sipban.conf|$sysconfdir/sipban.conf|0600"
     echo "conf/sipban.wl|$sysconfdir/sipban.wl|0644"
+    echo "conf/sipban.scanners|$sysconfdir/sipban.scanners|0644"
 }
 
 # Our files name the usual folders; an installed one names those it was installed for.
@@ -147,8 +148,8 @@ uninstall() {
     done
     [ -n "$DESTDIR" ] || ! runs_systemd || systemctl daemon-reload
     rmdir "$DESTDIR$docdir/hooks" "$DESTDIR$docdir/metrics" "$DESTDIR$docdir" 2>/dev/null || true
-    for path in "$sysconfdir/sipban.conf" "$sysconfdir/sipban.wl" "$sysconfdir/sipban.dump" \
-        "$localstatedir/lib/sipban" "$localstatedir/log/sipban.log"; do
+    for path in "$sysconfdir/sipban.conf" "$sysconfdir/sipban.wl" "$sysconfdir/sipban.scanners" \
+        "$sysconfdir/sipban.dump" "$localstatedir/lib/sipban" "$localstatedir/log/sipban.log"; do
         [ ! -e "$DESTDIR$path" ] || echo "kept $DESTDIR$path"
     done
 }

@@ -90,6 +90,7 @@ settings! {
         shed: u32 = "shield.shed", "60", number(10..=10_000), "packets in 10 s that a stranger may send";
         /// 0: never.
         patience: u64 = "shield.patience", "60", seconds_or_none, "seconds of losing packets that block a stranger";
+        scanners: bool = "shield.scanners", "off", one_of(SWITCH), "whether what well-known scanners send is shed";
     }
 }
 
@@ -111,6 +112,7 @@ settings! {
         set_name: String = "ipset.set_name", "sipban", set_name, "name of the IPv4 set", restart;
         /// It grows by itself.
         maxelem: u32 = "ipset.maxelem", "262144", number(1..=u32::MAX.into()), "entries it has room for first", restart;
+        scanners_file: PathBuf = "shield.scanners_file", "/etc/sipban.scanners", path, "file of what scanners call themselves";
         nft_table: String = "nft.table", "sipban", table, "name of the table", restart;
     }
 }

@@ -38,6 +38,7 @@ names 'backend = "auto"' /etc/sipban.conf
 names 'mode = "count"' /etc/sipban.conf
 names '#backend = "iptables"' /usr/local/share/doc/sipban/sipban.conf
 has 644 /etc/sipban.wl
+has 644 /etc/sipban.scanners
 has 700 /var/lib/sipban
 has 755 /etc/init.d/sipban
 has 644 /usr/local/lib/systemd/system/sipban.service
@@ -59,16 +60,18 @@ names "ExecStart=/usr/local/sbin/sipban -c /etc/sipban.conf" /usr/local/lib/syst
 
 echo "# mine" >"$root/etc/sipban.conf"
 echo "192.0.2.1" >"$root/etc/sipban.wl"
+echo "# none" >"$root/etc/sipban.scanners"
 quietly install || fail "a second make install failed"
 grep -q "kept $root/etc/sipban.conf" "$dir/output" || fail "it does not say that it kept the configuration"
-[ "$(cat "$root/etc/sipban.conf" "$root/etc/sipban.wl")" = "# mine
-192.0.2.1" ] || fail "it overwrote the configuration"
+[ "$(cat "$root/etc/sipban.conf" "$root/etc/sipban.wl" "$root/etc/sipban.scanners")" = "# mine
+192.0.2.1
+# none" ] || fail "it overwrote the configuration"
 
 touch "$root/var/lib/sipban/bans"
 quietly uninstall || fail "make uninstall failed"
 grep -q "kept $root/var/lib/sipban" "$dir/output" || fail "it does not say that it kept the state"
 left=$(cd "$root" && find . -type f | sort | tr '\n' ' ')
-[ "$left" = "./etc/sipban.conf ./etc/sipban.wl ./var/lib/sipban/bans " ] || fail "uninstall left $left"
+[ "$left" = "./etc/sipban.conf ./etc/sipban.scanners ./etc/sipban.wl ./var/lib/sipban/bans " ] || fail "uninstall left $left"
 
 root=$dir/other
 quietly install prefix=/usr sysconfdir=/opt/etc localstatedir=/opt/var || fail "make install with prefix failed"

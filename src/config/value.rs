@@ -27,6 +27,8 @@ pub(super) const ON_STOP: &[(&str, OnStop)] = &[("clear", OnStop::Clear), ("keep
 pub(super) const SHIELD_MODES: &[(&str, ShieldMode)] =
     &[("off", ShieldMode::Off), ("count", ShieldMode::Count), ("on", ShieldMode::On)];
 
+pub(super) const SWITCH: &[(&str, bool)] = &[("off", false), ("on", true)];
+
 /// Without `off`: the log is where the blocks are told.
 pub(super) const LOG_LEVELS: &[(&str, log::LevelFilter)] = &[
     ("error", log::LevelFilter::Error),

@@ -24,8 +24,10 @@ pub(super) use self::place::Place;
 use super::body::Body;
 use super::family::Family;
 use super::run::Program;
+use super::shield::scanners::{self, Scanner};
 use super::{Error, Firewall, FoundBlock, Traffic, Verified};
 use crate::config::FirewallConfig;
+use crate::config::ShieldMode;
 use crate::model::book::Book;
 use crate::model::clock::UnixTime;
 use crate::model::target::Holder;
@@ -49,6 +51,8 @@ pub(super) struct Filter {
     v4: Chain,
     /// Or why there are no rules for IPv6: not installed, switched off, or traffic that has no meaning there.
     v6: Result<Chain, Error>,
+    /// Whose requests the shield sheds at once.
+    scanners: Vec<Scanner>,
     /// Whom the shield admits, each by a rule of its own; nobody where a set has them.
     admitted: Vec<IpNet>,
 }
@@ -82,10 +86,14 @@ impl Filter {
         let tool = iptables.run(&["-V"], "")?.stdout.trim().to_owned();
         let set = set.map(str::to_owned);
         let place = Place::Input;
-        let v4 = Chain::new(Family::V4, place, config, &traffic, set.clone())?;
+        let mut v4 = Chain::new(Family::V4, place, config, &traffic, set.clone())?;
+        let shield = config.shield;
+        let searches = shield.scanners && shield.mode != ShieldMode::Off;
+        let scanners = if searches { scanners::load(&config.scanners_file)? } else { Vec::new() };
+        v4.will_shed(&scanners);
         let v6 = Err(Error("not set up yet".to_owned()));
         let (config, undone, admitted) = (config.clone(), VecDeque::new(), Vec::new());
-        Ok(Filter { config, traffic, set, place, undone, tool, v4, v6, admitted })
+        Ok(Filter { config, traffic, set, place, undone, tool, v4, v6, scanners, admitted })
     }
 
     /// One that follows another configuration, for the address families that this one guards.
@@ -104,6 +112,7 @@ impl Filter {
         let set = self.set.as_deref().map(|set| family.set_name(set));
         let mut chain = Chain::new(family, self.place, &self.config, &self.traffic, set)?;
         chain.will_admit(self.admitted.iter().copied());
+        chain.will_shed(&self.scanners);
         Ok(chain)
     }
 
@@ -134,6 +143,11 @@ impl Filter {
     /// Whether the kernel took the shield.
     pub(super) fn is_shielded(&self) -> bool {
         self.v4.is_shielded()
+    }
+
+    /// Whether the kernel took the rules that tell scanners.
+    pub(super) fn tells_scanners(&self) -> bool {
+        self.v4.tells_scanners()
     }
 
     /// Whom the shield admits by rules of their own.
@@ -217,6 +231,7 @@ impl Filter {
         if may_list(&self.config, Family::V4, Place::Raw) && raw.body().is_ok_and(|body| body.is_some()) {
             self.place = Place::Raw;
             self.v4 = raw;
+            self.v4.will_shed(&self.scanners);
         }
         Ok(())
     }

@@ -284,6 +284,10 @@ impl Firewall for Ipset {
 }
 
 impl Shield for Ipset {
+    fn tells_scanners(&self) -> bool {
+        self.filter.tells_scanners()
+    }
+
     fn admit(&mut self, nets: &[IpNet]) -> Result<(), Error> {
         self.admitted.add(&self.tool, nets)
     }

@@ -117,6 +117,10 @@ impl Shield for Iptables {
         MOST_RULES
     }
 
+    fn tells_scanners(&self) -> bool {
+        self.0.tells_scanners()
+    }
+
     fn admit(&mut self, nets: &[IpNet]) -> Result<(), Error> {
         let mut admitted = self.0.admitted().to_vec();
         let room = MOST_RULES.saturating_sub(admitted.len());

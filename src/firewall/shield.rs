@@ -5,6 +5,8 @@
 //! the guarded ports; IPv6 strangers are counted by their /64. A stranger is who is not admitted: who is neither
 //! protected nor lives here.
 
+pub(super) mod scanners;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -37,6 +39,10 @@ pub(super) const CROWD: u32 = 10;
 /// all the same.
 pub const MOST_LISTED: u32 = 4_096;
 
+/// Why a shield does not tell scanners.
+pub const NO_SEARCH: &str =
+    "the rules of nft cannot search a packet, and those of iptables only with the kernel's xt_string";
+
 /// What a stranger sends too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Excess {
@@ -62,6 +68,11 @@ pub trait Shield {
     /// How many addresses and networks can be admitted.
     fn room(&self) -> usize {
         MOST_ADMITTED
+    }
+
+    /// Whether it sheds what scanners send, which takes rules that search a packet.
+    fn tells_scanners(&self) -> bool {
+        false
     }
 
     /// Admits these too, as far as there is room.

@@ -10,14 +10,14 @@ mod strangers;
 use std::collections::HashSet;
 
 use ipnet::IpNet;
-use log::{Level, info, log};
+use log::{Level, info, log, warn};
 
 use self::strangers::News;
 pub(super) use self::strangers::Strangers;
 use super::Owner;
 use super::gate::Plan;
 use crate::config::ShieldMode;
-use crate::firewall::shield::{Excess, MOST_ADMITTED, PERIOD};
+use crate::firewall::shield::{Excess, MOST_ADMITTED, NO_SEARCH, PERIOD};
 use crate::judge::drowned;
 use crate::model::block::Reason;
 use crate::model::clock::Now;
@@ -31,6 +31,9 @@ impl Owner {
     pub(super) fn raise_shield(&mut self, now: Now) {
         let shield = self.config.firewall.shield;
         if shield.mode == ShieldMode::Off {
+            if shield.scanners {
+                warn!("SHIELD => scanners are told from others only where shield.mode is count or on");
+            }
             return;
         }
         if self.firewall.shield().is_none() {
@@ -40,6 +43,9 @@ impl Owner {
         }
         self.admit_all(now);
         let loses = if shield.mode == ShieldMode::On { "loses" } else { "would lose" };
+        if shield.scanners && self.firewall.shield().is_some_and(|shield| !shield.tells_scanners()) {
+            warn!("SHIELD => scanners are not told from others: {}", NO_SEARCH);
+        }
         info!("SHIELD => a stranger {loses} what is over {} packets in {PERIOD} s", shield.shed);
     }
 

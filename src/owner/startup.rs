@@ -288,7 +288,11 @@ impl Owner {
         let old = std::mem::replace(&mut self.config, new);
         let target =
             |config: &Config| (config.firewall.target, config.firewall.interface.clone(), config.firewall.shield);
-        if target(&old) != target(&self.config) || old.firewall.scope != self.config.firewall.scope {
+        // Its file may have changed.
+        let searches = self.config.firewall.shield.scanners;
+        let same_target =
+            target(&old) == target(&self.config) && old.firewall.scanners_file == self.config.firewall.scanners_file;
+        if !same_target || searches || old.firewall.scope != self.config.firewall.scope {
             let scope = self.covered.traffic();
             let apart = self.config.firewall.of_the_fleet();
             let others = self

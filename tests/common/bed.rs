@@ -89,7 +89,8 @@ impl Bed<'_> {
             set_name: "sipban".to_owned(),
             maxelem: 262_144,
             nft_table: "sipban".to_owned(),
-            shield: ShieldConfig { mode: ShieldMode::Off, shed: 60, patience: 60 },
+            scanners_file: folder.join("scanners"),
+            shield: ShieldConfig { mode: ShieldMode::Off, shed: 60, patience: 60, scanners: false },
         };
         Bed { folder, config, book: Book::default(), variant }
     }

@@ -493,7 +493,7 @@ def uninstall_keeps_configuration(machine):
     not_ours = " ".join(f"-path {folder} -prune -o" for folder in ["/root", "/shared", "/src"])
     left = set(machine.does(f"find / -xdev {not_ours} -name '*sipban*' -print").split())
     true("uninstall ends it, and leaves configuration, state and log only",
-         left <= {"/etc/sipban.conf", "/etc/sipban.wl", "/var/lib/sipban", "/var/log/sipban.log"}, str(left))
+         left <= {"/etc/sipban.conf", "/etc/sipban.wl", "/etc/sipban.scanners", "/var/lib/sipban", "/var/log/sipban.log"}, str(left))
     machine.does("test -e /etc/sipban.conf && test -e /etc/sipban.wl")
 
 

@@ -11,7 +11,7 @@ use sipban::firewall::shield::{MOST_ADMITTED, MOST_LISTED, Shed};
 use sipban::firewall::{Firewall, Traffic};
 
 use crate::bed::{
-    Bed, NOW, V4, V6, each, each_chain, each_joined, each_of, each_with, found, net, nets, send, sip_ports,
+    Bed, NOW, V4, V6, each, each_chain, each_joined, each_of, each_with, found, made, net, nets, send, sip_ports,
 };
 use crate::netns::{Netns, call, replace_by_script};
 
@@ -91,6 +91,21 @@ impl Phone {
         let socket = UdpSocket::bind((at, 5060)).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         Phone { at: socket.local_addr().unwrap(), socket, always }
+    }
+
+    /// Whether a datagram with these bytes arrives.
+    fn arrives(&self, outside: &Netns, from: IpAddr, bytes: &[u8]) -> bool {
+        outside.enter(|| {
+            let sockets = [from, self.always].map(|from| UdpSocket::bind((from, 0)).unwrap());
+            sockets[0].send_to(bytes, self.at).unwrap();
+            sockets[1].send_to(b"last", self.at).unwrap();
+            let mut senders = std::iter::repeat_with(|| self.socket.recv_from(&mut [0; 64]).unwrap().1);
+            let arrived = senders.next() == Some(sockets[0].local_addr().unwrap());
+            arrived && senders.next() == Some(sockets[1].local_addr().unwrap()) || {
+                assert!(!arrived);
+                false
+            }
+        })
     }
 
     /// Sends datagrams of so many bytes and returns how many arrived. One cable, so they arrive in the order sent.
@@ -470,6 +485,86 @@ fn a_connection_is_seen_when_its_handshake_is_complete_and_not_before() {
         let (_server, _) = listener.accept().unwrap();
         assert_eq!(connected(5060), HashSet::from([IpNet::from(stranger)]));
         assert_eq!(connected(5061), HashSet::new());
+    });
+}
+
+/// Headers of a request, with this between two others.
+fn request(line: &str) -> Vec<u8> {
+    format!("OPTIONS sip:x SIP/2.0\r\nFrom: <sip:x@x>\r\n{line}Content-Length: 0\r\n\r\n").into_bytes()
+}
+
+#[test]
+fn what_scanners_send_is_shed_at_its_place_in_a_request_and_nothing_else() {
+    let both = [
+        ("198.18.0.1", ["198.18.0.66", "198.18.0.7", "198.18.0.9"]),
+        ("2001:db8:5::1", ["2001:db8:5::66", "2001:db8:5:1::7", "2001:db8:5:2::9"]),
+    ];
+    for (ours, theirs) in both {
+        let ours: IpAddr = ours.parse().unwrap();
+        let [stranger, home, always] = theirs.map(|text| text.parse::<IpAddr>().unwrap());
+        each_joined(&[Iptables, Ipset], &[ours], &[stranger, home, always], |mut bed, outside| {
+            if ours.is_ipv6() {
+                call("ip", &["route", "add", "2001:db8:5::/48", "dev", "near"]).unwrap();
+            }
+            bed.config.shield.scanners = true;
+            std::fs::write(&bed.config.scanners_file, "friendly-scanner # a test\nsipcli/* # a test\n").unwrap();
+            let mut firewall = shielded(&mut bed, ShieldMode::On);
+            assert!(firewall.shield().unwrap().tells_scanners());
+            admit(&mut firewall, &[&IpNet::from(home).to_string(), &IpNet::from(always).to_string()]);
+            let phone = Phone::new(ours, always);
+            let arrives = |from: IpAddr, text: &[u8]| phone.arrives(outside, from, text);
+            for scanner in
+                ["User-Agent: friendly-scanner\r\n", "user-agent: Friendly-Scanner\r\n", "User-Agent: sipcli/v1.8\r\n"]
+            {
+                assert!(!arrives(stranger, &request(scanner)), "{scanner}");
+                assert!(arrives(home, &request(scanner)), "{scanner}");
+            }
+            for honest in [
+                "User-Agent: friendly-scanner-of-mine\r\n",
+                "User-Agent: my friendly-scanner\r\n",
+                "X-User-Agent: friendly-scanner\r\n",
+                "Subject: friendly-scanner\r\n",
+            ] {
+                assert!(arrives(stranger, &request(honest)), "{honest}");
+            }
+            assert_eq!(shed(&mut firewall).values().sum::<u64>(), 3);
+            bed.assert_verified(&mut firewall);
+        });
+    }
+}
+
+#[test]
+fn a_bad_file_of_scanners_is_an_error_and_a_reload_reads_it_again() {
+    each_chain(|mut bed| {
+        bed.config.shield.scanners = true;
+        bed.config.shield.mode = ShieldMode::On;
+        let why = made(&bed.config, sip_ports()).map(drop).unwrap_err().to_string();
+        assert!(why.contains("scanners: No such file"), "{why}");
+        std::fs::write(&bed.config.scanners_file, "one scanner # a test\n").unwrap();
+        let mut firewall = shielded(&mut bed, ShieldMode::On);
+        let before = rules(&bed);
+        std::fs::write(&bed.config.scanners_file, "other scanner # a test\nx # too short\n").unwrap();
+        let why = firewall.reconfigure(&bed.config, sip_ports(), &bed.book, NOW).unwrap_err().to_string();
+        assert!(why.contains("line 2"), "{why}");
+        assert_eq!(rules(&bed), before);
+        std::fs::write(&bed.config.scanners_file, "other scanner # a test\n").unwrap();
+        firewall.reconfigure(&bed.config, sip_ports(), &bed.book, NOW).unwrap();
+        assert_ne!(rules(&bed), before);
+        bed.assert_verified(&mut firewall);
+    });
+}
+
+#[test]
+fn a_kernel_that_cannot_search_a_packet_still_has_a_shield() {
+    each(|mut bed| {
+        let refuses = r#"text=$(cat); case $text in *hex-string*) echo "no string" >&2; exit 2;; esac
+            echo "$text" | $REAL "$@""#;
+        replace_by_script(bed.folder, "iptables-restore", refuses);
+        bed.config.shield.scanners = true;
+        std::fs::write(&bed.config.scanners_file, "one scanner # a test\n").unwrap();
+        let mut firewall = shielded(&mut bed, ShieldMode::On);
+        assert!(!firewall.shield().unwrap().tells_scanners());
+        bed.assert_verified(&mut firewall);
     });
 }
 

@@ -3,11 +3,12 @@
 use std::fs;
 
 use super::{Finding, Machine};
-use crate::config::{Backend, FirewallConfig};
+use crate::config::{Backend, FirewallConfig, ShieldMode};
 use crate::firewall::Traffic;
 use crate::firewall::choice::{self, Choice};
 use crate::firewall::run::Program;
 use crate::firewall::scope::Scope;
+use crate::firewall::shield::NO_SEARCH;
 
 /// Numbers of capabilities, from capabilities(7).
 const CAP_NET_ADMIN: u32 = 12;
@@ -41,7 +42,7 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let Choice { backend, why } = choice::choose(config);
     let chosen = why.map(|why| Finding::ok("backend", format!("auto chooses {backend}: {why}")));
     let findings = match backend {
-        Backend::Nft => vec![table(config, &traffic)],
+        Backend::Nft => [Some(table(config, &traffic)), no_search(config)].into_iter().flatten().collect(),
         _ => chain(machine, backend, traffic),
     };
     chosen.into_iter().chain(findings).collect()
@@ -52,6 +53,13 @@ fn table(config: &FirewallConfig, traffic: &Traffic) -> Finding {
         Ok(tool) => Finding::ok(NFT, format!("{tool} takes the table inet {}", config.nft_table)),
         Err(error) => Finding::fail(NFT, error.to_string(), "install nftables and mend what it complains of"),
     }
+}
+
+/// That scanners are not told from others.
+fn no_search(config: &FirewallConfig) -> Option<Finding> {
+    let wanted = config.shield.scanners && config.shield.mode != ShieldMode::Off;
+    let advice = "set iptables.backend = ipset, or shield.scanners = off";
+    wanted.then(|| Finding::warn("scanners", format!("are not told from others: {NO_SEARCH}"), advice))
 }
 
 fn chain(machine: &Machine, backend: Backend, traffic: Traffic) -> Vec<Finding> {

@@ -14,6 +14,7 @@ use crate::config::{ShieldConfig, ShieldMode};
 use crate::firewall::body::Origin;
 use crate::firewall::family::Family;
 use crate::firewall::scope::SIP;
+use crate::firewall::shield::scanners::Scanner;
 use crate::firewall::shield::{Excess, MOST_LISTED, PACKET_BYTES, PERIOD, STRANGERS};
 use crate::model::target::ChainName;
 
@@ -55,6 +56,8 @@ pub(super) struct Strangers {
     all_traffic: bool,
     /// Who is no stranger.
     pub admitted: Vec<Origin>,
+    /// Whose requests are shed at once.
+    pub scanners: Vec<Scanner>,
     /// One of [`COUNTED`].
     pub counted: u32,
 }
@@ -88,7 +91,8 @@ impl Strangers {
         all_traffic: bool,
         admitted: Vec<Origin>,
     ) -> Strangers {
-        Strangers { family, names: Names::of(chain), config, all_traffic, admitted, counted: COUNTED[0] }
+        let (names, scanners) = (Names::of(chain), Vec::new());
+        Strangers { family, names, config, all_traffic, admitted, scanners, counted: COUNTED[0] }
     }
 
     /// All chains, made or replaced.
@@ -132,6 +136,13 @@ impl Strangers {
             false => String::new(),
         };
         let admitted = self.admitted.iter().map(words::admission);
+        // The length of the headers of IP and UDP, and of what an Ethernet carries: there is the head of a request.
+        let from = if self.family == Family::V6 { 48 } else { 28 };
+        let scanners = self.scanners.iter().map(|scanner| {
+            let hex: String = scanner.pattern().iter().map(|byte| format!("{byte:02x}")).collect();
+            let search = format!("--algo bm --icase --from {from} --to 1500 --hex-string \"|{hex}|\"");
+            format!("-p udp {ports}-m string {search} -g {shed}")
+        });
         // Of TCP only the first packet of a connection counts.
         let measured = [format!("-p udp {ports}"), format!("-p tcp {ports}--tcp-flags SYN,ACK SYN ")];
         let measured = measured.map(|packets| format!("{packets}{gate}-j {measure}"));
@@ -156,7 +167,7 @@ impl Strangers {
         if self.config.mode == ShieldMode::On {
             lost.push("-j DROP".to_owned());
         }
-        [(shield, admitted.chain(measured).collect()), (measure, over.into()), (shed, lost)]
+        [(shield, admitted.chain(scanners).chain(measured).collect()), (measure, over.into()), (shed, lost)]
             .into_iter()
             .map(|(chain, rules)| (chain.clone(), rules))
             .collect()
@@ -175,7 +186,7 @@ mod tests {
     use super::*;
 
     fn strangers(mode: ShieldMode) -> Strangers {
-        let config = ShieldConfig { mode, shed: 60, patience: 60 };
+        let config = ShieldConfig { mode, shed: 60, patience: 60, scanners: false };
         let admitted = vec![Origin::Net("192.0.2.7/32".parse().unwrap())];
         Strangers::new(Family::V4, &"sipban-udp".parse().unwrap(), config, false, admitted)
     }

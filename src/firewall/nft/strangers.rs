@@ -128,7 +128,9 @@ mod tests {
 
     #[test]
     fn counting_drops_nothing() {
-        let text = |mode| structure("t", ShieldConfig { mode, shed: 60, patience: 60 }, false, Features::TRIED[0]);
+        let text = |mode| {
+            structure("t", ShieldConfig { mode, shed: 60, patience: 60, scanners: false }, false, Features::TRIED[0])
+        };
         assert!(text(ShieldMode::On).ends_with("add rule inet t shed drop\n"));
         assert!(!text(ShieldMode::Count).contains("drop"));
     }

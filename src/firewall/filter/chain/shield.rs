@@ -8,6 +8,7 @@ use crate::firewall::body::{Faults, Origin};
 use crate::firewall::family::Family;
 use crate::firewall::filter::listing::Listing;
 use crate::firewall::filter::strangers::{COUNTED, Rules, Strangers};
+use crate::firewall::shield::scanners::Scanner;
 use crate::firewall::{Error, Traffic};
 
 /// The shield as it is to be, and what is known of how it stands there.
@@ -79,6 +80,19 @@ impl Chain {
         Ok(())
     }
 
+    /// Sheds the requests of these at once, from the next `mend` on.
+    pub(in crate::firewall::filter) fn will_shed(&mut self, scanners: &[Scanner]) {
+        if let Some(shielding) = &mut self.shielding {
+            shielding.strangers.scanners = scanners.to_vec();
+            shielding.listed = None;
+        }
+    }
+
+    /// Whether there are rules that tell scanners.
+    pub(in crate::firewall::filter) fn tells_scanners(&self) -> bool {
+        self.shielding.as_ref().is_some_and(|shielding| !shielding.strangers.scanners.is_empty())
+    }
+
     /// Who is admitted by a rule of its own.
     pub(in crate::firewall::filter) fn admitted(&self) -> impl Iterator<Item = IpNet> {
         let admitted = self.shielding.iter().flat_map(|shielding| &shielding.strangers.admitted);
@@ -120,18 +134,29 @@ impl Chain {
     /// is taken, there is none from now on. Whether the next try may come to more.
     pub(super) fn fit_shield(&mut self) -> bool {
         let Some(mut shielding) = self.shielding.take_if(|shielding| !shielding.taken) else { return false };
+        let family = self.family.name();
+        let mut tries = vec![std::mem::take(&mut shielding.strangers.scanners)];
+        if !tries[0].is_empty() {
+            tries.push(Vec::new());
+        }
         let mut why = String::new();
-        for counted in COUNTED {
-            shielding.strangers.counted = counted;
-            match self.commit(&shielding.strangers.text()) {
-                Ok(()) => {
-                    self.shielding = Some(Shielding { to_learn: true, taken: true, ..shielding });
-                    return true;
+        for (turn, scanners) in tries.into_iter().enumerate() {
+            shielding.strangers.scanners = scanners;
+            for counted in COUNTED {
+                shielding.strangers.counted = counted;
+                match self.commit(&shielding.strangers.text()) {
+                    Ok(()) => {
+                        if turn > 0 {
+                            log::error!("SHIELD => scanners are not told from others for {family}: {why}");
+                        }
+                        self.shielding = Some(Shielding { to_learn: true, taken: true, ..shielding });
+                        return true;
+                    }
+                    Err(failure) => why = failure.to_string(),
                 }
-                Err(failure) => why = failure.to_string(),
             }
         }
-        log::error!("SHIELD => there is none for {}: {why}", self.family.name());
+        log::error!("SHIELD => there is none for {family}: {why}");
         true
     }
 
