@@ -18,7 +18,7 @@ pub mod startup;
 mod stats;
 mod upkeep;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -108,8 +108,8 @@ pub struct Owner {
     /// A moment from which on the wall clock went as time passes. It is kept until the clock is set: several small steps
     /// add up to one.
     in_step: Now,
-    /// Packets that the kernel dropped, and when to ask it again (monotonic).
-    dropped: Option<u64>,
+    /// Packets that the kernel dropped, by whose the blocks are, and when to ask it again (monotonic).
+    dropped: BTreeMap<&'static str, u64>,
     dropped_due: Duration,
     /// When the owner last tidied.
     tidied: Now,

@@ -31,8 +31,8 @@ pub struct Measures {
     pub repairs: u64,
     /// Seconds.
     pub unprotected: u64,
-    /// Packets dropped because of blocks, where one counter of the kernel has them.
-    pub dropped: Option<u64>,
+    /// Packets dropped because of blocks, by whose these are, where one counter of the kernel has them.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// Addresses where accounts live.
     pub homes: u64,
     /// Sources of which evidence is held.

@@ -59,7 +59,7 @@ impl Collector for Snapshot {
         one(to, "repairs", "Repairs of rules that others removed or overtook", ConstCounter::new(measures.repairs))?;
         let help = "Seconds for which rules may have been missing";
         one(to, "unprotected_seconds", help, ConstCounter::new(measures.unprotected))?;
-        let dropped = measures.dropped.iter().map(|count| ([("origin", "blocks")], ConstCounter::new(*count)));
+        let dropped = measures.dropped.iter().map(|(whose, count)| ([("origin", *whose)], ConstCounter::new(*count)));
         family(to, "dropped_packets", "Packets that the kernel dropped", dropped)?;
         one(to, "homes", "Addresses where accounts live", gauge(measures.homes))?;
         one(to, "sources", "Sources of which evidence is held", gauge(measures.sources))?;
@@ -153,7 +153,7 @@ mod tests {
             blocked: [(Reason::InvalidAccount, 3)].into(),
             silent: true,
             unprotected: 11,
-            dropped: Some(123),
+            dropped: [("local", 123)].into(),
             ..Measures::default()
         };
         measures.enforcing.observe(0.0004);
@@ -178,7 +178,7 @@ mod tests {
             "sipban_ami_last_event_timestamp_seconds 1764021415.0",
             "sipban_repairs_total 0",
             "sipban_unprotected_seconds_total 11",
-            "sipban_dropped_packets_total{origin=\"blocks\"} 123",
+            "sipban_dropped_packets_total{origin=\"local\"} 123",
             "sipban_weather{kind=\"silent\"} 1.0",
             "sipban_enforcing_seconds_bucket{le=\"0.0005\"} 1",
             "sipban_enforcing_seconds_bucket{le=\"+Inf\"} 2",

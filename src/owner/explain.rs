@@ -90,7 +90,9 @@ impl Owner {
     /// All numbers that there are.
     pub(super) fn measures(&mut self, now: Now) -> Measures {
         if now.monotonic >= self.dropped_due {
-            self.dropped = self.firewall.dropped();
+            let own = self.firewall.dropped().map(|packets| ("local", packets));
+            let others = self.dropped_for_others().map(|packets| ("fleet", packets));
+            self.dropped = own.into_iter().chain(others).collect();
             self.dropped_due = now.monotonic + DROPPED_EVERY;
         }
         let mut blocks = BTreeMap::<Blocks, u64>::new();
@@ -105,7 +107,7 @@ impl Owner {
         }
         Measures {
             blocks,
-            dropped: self.dropped,
+            dropped: self.dropped.clone(),
             capacity: self.firewall.capacity() as u64,
             refused: (self.pending.blocks().count() + self.pending.frees().count()) as u64,
             homes: self.evidence.homes().0 as u64,

@@ -142,7 +142,7 @@ impl Owner {
             news: Budget::new(NEWS),
             in_step: now,
             rhythm: Rhythm::new(now.monotonic),
-            dropped: None,
+            dropped: BTreeMap::new(),
             dropped_due: Duration::ZERO,
             tidied: now,
             started: now,

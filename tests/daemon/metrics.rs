@@ -72,7 +72,7 @@ fn packets_that_the_kernel_dropped_are_told_where_it_counts_them_together() {
     lab.set("metrics.port", PORT);
     lab.set("iptables.backend", "nft");
     lab.start();
-    assert!(says(&metrics(&lab), "sipban_dropped_packets_total{origin=\"blocks\"} 0"));
+    assert!(says(&metrics(&lab), "sipban_dropped_packets_total{origin=\"local\"} 0"));
     lab.stop();
     lab.set("iptables.backend", "iptables");
     lab.start();

@@ -39,10 +39,11 @@ fn metrics_and_hook_name_who_said_so_and_tell_that_the_server_is_gone() {
         "sipban_fleet_up{side=\"writing\"} 1.0",
         "sipban_fleet_members 1.0",
         "sipban_fleet_waiting 0.0",
+        "sipban_dropped_packets_total{origin=\"fleet\"} 0",
     ] {
         assert!(text.lines().any(|there| there == line), "{line}\n{text}");
     }
-    assert!(!metrics(&hub.pbxs[1]).contains("origin=\"local\""));
+    assert!(!metrics(&hub.pbxs[1]).contains("sipban_blocks{origin=\"local\""));
     hub.pbxs[0].console(&format!("unblock {ATTACKER}"));
     let lines = || fs::read_to_string(&told).unwrap_or_default();
     wait_until("the hook", || lines().contains(&format!("\nfleet-unblock {ATTACKER} Withdrawn\n")));

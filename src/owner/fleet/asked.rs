@@ -125,6 +125,11 @@ impl Owner {
         })
     }
 
+    /// Packets dropped because of what others block, where the kernel counts them together.
+    pub(in crate::owner) fn dropped_for_others(&mut self) -> Option<u64> {
+        self.others.as_mut()?.firewall.dropped()
+    }
+
     /// Each member, with the number of its blocks that count.
     pub(in crate::owner) fn votes_of_members(&self) -> Vec<(String, u64)> {
         let members = self.others.iter().flat_map(|others| others.votes.members());
