@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use log::{Level, Log, Metadata, Record};
 
 use super::LogHandle;
+use crate::model::net::Plain;
 
 /// Where systemd-journald listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
@@ -118,12 +119,14 @@ fn field(datagram: &mut Vec<u8>, name: &str, value: &str) {
 /// words before are ours, and no attacker writes any.
 fn whom(line: &str) -> Option<(&str, &str)> {
     let (what, about) = line.split_once(" => ")?;
-    if !matches!(what, "BLOCK" | "UNBLOCK" | "WHITE LIST" | "SHED") {
+    if !matches!(what, "BLOCK" | "UNBLOCK" | "WHITE LIST" | "SHED" | "FLEET") {
         return None;
     }
     let (address, rest) = about.split_once(' ')?;
-    let (reason, _) = rest.strip_prefix("not blocked ").unwrap_or(rest).strip_prefix('(')?.split_once(')')?;
-    address.starts_with(|c: char| c.is_ascii_hexdigit() || c == ':').then_some((address, reason))
+    let done = ["blocked ", "not blocked ", "freed ", "would be blocked "];
+    let rest = done.into_iter().find_map(|done| rest.strip_prefix(done)).unwrap_or(rest);
+    let (reason, _) = rest.strip_prefix('(')?.split_once(')')?;
+    address.parse::<Plain>().is_ok().then_some((address, reason))
 }
 
 #[cfg(test)]
@@ -223,7 +226,12 @@ mod tests {
             ("UNBLOCK => 192.0.2.7 (Timeout Unblock)", Some(("192.0.2.7", "Timeout Unblock"))),
             ("WHITE LIST => 192.0.2.7 not blocked (Invalid Password): x (y)", Some(("192.0.2.7", "Invalid Password"))),
             ("SHED => 192.0.2.7 (70 packets too many in 10 s)", Some(("192.0.2.7", "70 packets too many in 10 s"))),
-            ("WHITE LIST => pbx.example.com (x)", None),
+            ("SHED => 192.0.2.7 would be blocked (Flood)", Some(("192.0.2.7", "Flood"))),
+            ("FLEET => 192.0.2.7 blocked (Flood, says pbx1)", Some(("192.0.2.7", "Flood, says pbx1"))),
+            ("FLEET => 192.0.2.7 not blocked (Flood, says pbx1): a home", Some(("192.0.2.7", "Flood, says pbx1"))),
+            ("FLEET => 2001:db8::/64 freed (Withdrawn)", Some(("2001:db8::/64", "Withdrawn"))),
+            ("FLEET => cafe is there (SIPban 2.0.0)", None),
+            ("WHITE LIST => cafe.example.com (x)", None),
             ("WHITE LIST => 192.0.2.0/24", None),
             ("BLOCK => 3 changes more than are named one by one", None),
             ("ERROR => 192.0.2.7 (x)", None),

@@ -114,7 +114,7 @@ impl From<Error> for Failure {
 }
 
 impl Journal {
-    /// Appends the records, with one `write` for each [`PIECE`] bytes.
+    /// Appends the records, with one `write` for each `PIECE` bytes.
     ///
     /// # Errors
     /// If they could not be written. The journal is then behind until [`Journal::tend`] says otherwise.
