@@ -26,5 +26,7 @@ mod journal;
 mod metrics;
 #[path = "daemon/running.rs"]
 mod running;
+#[path = "daemon/shield.rs"]
+mod shield;
 #[path = "daemon/starting.rs"]
 mod starting;

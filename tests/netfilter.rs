@@ -24,5 +24,7 @@ mod packets;
 mod scope;
 #[path = "netfilter/shield.rs"]
 mod shield;
+#[path = "netfilter/shield_rules.rs"]
+mod shield_rules;
 #[path = "netfilter/trouble.rs"]
 mod trouble;
