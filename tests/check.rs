@@ -503,6 +503,22 @@ fn a_missing_ipset_is_told_where_it_is_chosen() {
 }
 
 #[test]
+fn scanners_are_told_from_others_where_rules_can_search() {
+    let Some(mut bed) = Bed::new() else { return };
+    let file = bed.folder.path().join("scanners");
+    bed.set("shield", &format!("mode = on\nscanners = on\nscanners_file = {}", file.display()));
+    bed.check().says("FAIL", "scanners", &["scanners: No such file", "mend the file"]);
+    fs::write(&file, "friendly-scanner # SIPVicious\n").unwrap();
+    let report = bed.check();
+    report.says("OK", "scanners", &["1 in "]);
+    report.says("OK", "iptables", &["takes the rules"]);
+    fs::write(&file, "x # short\n").unwrap();
+    bed.check().says("FAIL", "scanners", &["scanners, line 1: it has less than 3"]);
+    bed.set("nft", "table = guard");
+    bed.check().says("WARN", "scanners", &["nft cannot search a packet", "iptables.backend = ipset"]);
+}
+
+#[test]
 fn a_table_that_nft_does_not_take_fails() {
     let (Some(mut bed), Some(folder)) = (Bed::new(), Variant::Nft.folder()) else { return };
     bed.manager(Manner::Good);

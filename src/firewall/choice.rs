@@ -6,6 +6,7 @@ use super::iptables::Iptables;
 use super::neighbours::Neighbour;
 use super::nft::{self, Nft};
 use super::run::Program;
+use super::shield::scanners;
 use super::succession::{self, Succession};
 use super::{Error, Firewall, Traffic};
 use crate::config::{Backend, FirewallConfig};
@@ -63,6 +64,14 @@ pub fn rehearse_chain(config: &FirewallConfig, traffic: Traffic) -> Result<Rehea
 /// If nft is not installed, the kernel's nf_tables cannot be read, or the table is refused.
 pub fn rehearse_table(config: &FirewallConfig, traffic: &Traffic) -> Result<String, Error> {
     nft::rehearse(config, traffic)
+}
+
+/// How many scanners the file lists.
+///
+/// # Errors
+/// If it cannot be read, or all that is wrong in it.
+pub fn count_scanners(config: &FirewallConfig) -> Result<usize, Error> {
+    Ok(scanners::load(&config.scanners_file)?.len())
 }
 
 /// Makes the firewall that the configuration asks for, and that takes over what another backend left.

@@ -18,6 +18,7 @@ const IPTABLES: &str = "iptables";
 const IP6TABLES: &str = "ip6tables";
 const IPSET: &str = "ipset";
 const NFT: &str = "nft";
+const SCANNERS: &str = "scanners";
 
 /// Whether we may make rules.
 pub(super) fn rights(_: &Machine) -> Vec<Finding> {
@@ -42,10 +43,10 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
     let Choice { backend, why } = choice::choose(config);
     let chosen = why.map(|why| Finding::ok("backend", format!("auto chooses {backend}: {why}")));
     let findings = match backend {
-        Backend::Nft => [Some(table(config, &traffic)), no_search(config)].into_iter().flatten().collect(),
+        Backend::Nft => vec![table(config, &traffic)],
         _ => chain(machine, backend, traffic),
     };
-    chosen.into_iter().chain(findings).collect()
+    chosen.into_iter().chain(findings).chain(scanners(config, backend)).collect()
 }
 
 fn table(config: &FirewallConfig, traffic: &Traffic) -> Finding {
@@ -55,16 +56,27 @@ fn table(config: &FirewallConfig, traffic: &Traffic) -> Finding {
     }
 }
 
-/// That scanners are not told from others.
-fn no_search(config: &FirewallConfig) -> Option<Finding> {
-    let wanted = config.shield.scanners && config.shield.mode != ShieldMode::Off;
-    let advice = "set iptables.backend = ipset, or shield.scanners = off";
-    wanted.then(|| Finding::warn("scanners", format!("are not told from others: {NO_SEARCH}"), advice))
+/// Whether scanners are told from others, if they are to be.
+fn scanners(config: &FirewallConfig, backend: Backend) -> Option<Finding> {
+    if !config.shield.scanners || config.shield.mode == ShieldMode::Off {
+        return None;
+    }
+    if backend == Backend::Nft {
+        let advice = "set iptables.backend = ipset, or shield.scanners = off";
+        return Some(Finding::warn(SCANNERS, format!("are not told from others: {NO_SEARCH}"), advice));
+    }
+    Some(match choice::count_scanners(config) {
+        Ok(count) => Finding::ok(SCANNERS, format!("{count} in {}", config.scanners_file.display())),
+        Err(error) => Finding::fail(SCANNERS, error.to_string(), "mend the file"),
+    })
 }
 
 fn chain(machine: &Machine, backend: Backend, traffic: Traffic) -> Vec<Finding> {
     let config = &machine.config.firewall;
-    let rehearsal = match choice::rehearse_chain(config, traffic) {
+    // Bad scanners have a line of their own.
+    let mut without = config.clone();
+    without.shield.scanners = false;
+    let rehearsal = match choice::rehearse_chain(&without, traffic) {
         Ok(rehearsal) => rehearsal,
         Err(error) => {
             let advice = "install iptables or set iptables.path, or set iptables.backend = nft";
