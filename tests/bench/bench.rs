@@ -19,6 +19,7 @@ mod packets;
 mod pbx;
 mod reading;
 mod report;
+mod shield;
 mod start;
 
 use std::error::Error;
@@ -65,6 +66,8 @@ enum Part {
     Start,
     /// One honest packet, through 0 to 60,000 blocks, or 200,000 in sets
     Packets,
+    /// One honest packet, through the shield and without one
+    Shield,
     /// An idle daemon
     Memory,
 }
@@ -117,6 +120,7 @@ fn measure(part: Part, backend: Backend, extent: Extent, report: &mut Report) ->
         Part::Expiry => expiry::measure(backend, extent, report),
         Part::Start => start::measure(backend, extent, report),
         Part::Packets => packets::measure(backend, extent, report),
+        Part::Shield => shield::measure(backend, extent, report),
         Part::Memory => memory::measure(backend, report),
     }
 }

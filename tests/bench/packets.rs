@@ -25,7 +25,7 @@ pub fn measure(backend: Backend, extent: Extent, report: &mut Report) -> Result<
         blocks = size;
         let mut each = Vec::new();
         for _ in 0..5 {
-            each.push(cost(&honest)?);
+            each.push(cost(std::slice::from_ref(&honest))?);
         }
         let each = median(&mut each);
         let row = Row::new("packets", backend, &format!("one honest packet through {size} blocks"), Unit::Seconds);
@@ -35,15 +35,15 @@ pub fn measure(backend: Backend, extent: Extent, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// Seconds a packet, over a tenth of a second.
-fn cost(socket: &UdpSocket) -> Result<f64, Failed> {
+/// Seconds a packet, over a tenth of a second in which these send in turn.
+pub fn cost(senders: &[UdpSocket]) -> Result<f64, Failed> {
     let began = Instant::now();
     let mut packets = 0_u32;
     while began.elapsed() < Duration::from_millis(100) {
-        for _ in 0..32 {
-            socket.send(b"OPTIONS")?;
+        for sender in senders.iter().cycle().take(senders.len().max(32)) {
+            sender.send(b"OPTIONS")?;
+            packets += 1;
         }
-        packets += 32;
     }
     Ok(began.elapsed().as_secs_f64() / f64::from(packets))
 }

@@ -42,10 +42,21 @@ pub struct Usage {
 impl Pbx {
     /// Starts a daemon that keeps its files in `folder`, and waits until it is set up and logged in.
     pub fn start(lab: &Lab, backend: Backend, folder: &Path) -> Result<Pbx, Failed> {
+        Pbx::start_with(lab, backend, folder, "", "")
+    }
+
+    /// The same, with more sections in its configuration, and with a white list.
+    pub fn start_with(
+        lab: &Lab,
+        backend: Backend,
+        folder: &Path,
+        sections: &str,
+        white_list: &str,
+    ) -> Result<Pbx, Failed> {
         let asterisk = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let config = folder.join("sipban.conf");
-        fs::write(&config, configuration(lab, backend, folder, asterisk.local_addr()?.port()))?;
-        fs::write(folder.join("wl"), "")?;
+        fs::write(&config, configuration(lab, backend, folder, asterisk.local_addr()?.port()) + sections)?;
+        fs::write(folder.join("wl"), white_list)?;
         let program = std::env::var_os("SIPBAN_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sipban").into());
         let mut log = Log::at_end_of(&folder.join("log"))?;
         let began = Instant::now();
