@@ -117,6 +117,23 @@ fn what_was_unblocked_here_stays_so_through_a_restart_and_whoever_says_it_again(
 }
 
 #[test]
+fn no_vote_brings_back_a_block_of_our_own_that_was_unblocked() {
+    let Some(mut hub) = Hub::new(2, "nft") else { return };
+    hub.start();
+    hub.pbxs[0].attack_and_block(ATTACKER);
+    hub.pbxs[1].wait_for_log(&format!("FLEET => {ATTACKER} blocked"));
+    hub.pbxs[0].console(&format!("unblock {ATTACKER}"));
+    hub.pbxs[1].wait_for_log(&format!("FLEET => {ATTACKER} freed (Withdrawn)"));
+    hub.pbxs[1].attack_and_block(ATTACKER);
+    hub.pbxs[1].attack("203.0.113.8");
+    hub.pbxs[0].wait_for_log("FLEET => 203.0.113.8 blocked");
+    assert!(hub.arrives(1) && !hub.arrives(2));
+    // Whoever blocks it himself means it.
+    hub.pbxs[0].console(&format!("block {ATTACKER}"));
+    assert!(!hub.arrives(1));
+}
+
+#[test]
 fn a_flush_frees_what_others_say_and_nothing_of_ours() {
     let Some(mut hub) = Hub::new(2, "ipset") else { return };
     hub.start();

@@ -12,17 +12,20 @@ use crate::model::block::{Block, BlockLine};
 use crate::model::clock::{Now, UnixTime};
 
 impl Owner {
-    /// The administrator unblocks it here: no vote of others brings it back. True if it was blocked.
+    /// The administrator unblocks it here: no vote of others brings it back before the longest block of it was to end.
+    /// True if others had it blocked.
     pub(in crate::owner) fn unblock_others(&mut self, net: &IpNet, now: Now) -> bool {
         let Some(mut others) = self.others.take() else { return false };
-        let held = others.book.get(net).copied();
-        if let Some(block) = held {
-            others.votes.bury(*net, block.end);
-            self.change_others(&mut others, Vec::new(), vec![(*net, "Manual Unblock")], now);
+        let theirs = others.book.get(net).copied();
+        let ours = self.book.get(net).copied();
+        if let Some(end) = theirs.into_iter().chain(ours).map(|block| block.end).max() {
+            others.votes.bury(*net, end);
+            let frees = theirs.iter().map(|_| (*net, "Manual Unblock")).collect();
+            self.change_others(&mut others, Vec::new(), frees, now);
             others.remember(now);
         }
         self.others = Some(others);
-        held.is_some()
+        theirs.is_some()
     }
 
     /// The administrator blocks it here: what he unblocked before counts no more.
