@@ -12,6 +12,7 @@
 mod bare;
 mod burst;
 mod expiry;
+mod fleet;
 mod lab;
 mod latency;
 mod memory;
@@ -70,6 +71,8 @@ enum Part {
     Shield,
     /// An idle daemon
     Memory,
+    /// From an event at one PBX to the first packet lost at another; 100 others with 100,000 blocks
+    Fleet,
 }
 
 /// How often and how much.
@@ -122,5 +125,6 @@ fn measure(part: Part, backend: Backend, extent: Extent, report: &mut Report) ->
         Part::Packets => packets::measure(backend, extent, report),
         Part::Shield => shield::measure(backend, extent, report),
         Part::Memory => memory::measure(backend, report),
+        Part::Fleet => fleet::measure(backend, extent, report),
     }
 }

@@ -44,7 +44,7 @@ pub fn measure(backend: Backend, extent: Extent, report: &mut Report) -> Result<
 
 /// Has `from` send numbered packets, strikes, and sees which is the first that does not arrive. `None` if packets were
 /// lost before that, because nobody took them in time.
-fn round(
+pub fn round(
     lab: &Lab,
     socket: &UdpSocket,
     from: Ipv4Addr,

@@ -99,6 +99,18 @@ impl Pbx {
         self.log.wait(blocks, "] UNBLOCK => ", || true)
     }
 
+    /// Waits until the log has so many more lines that hold this; the moment of the last.
+    pub fn wait_for(&mut self, lines: usize, text: &str) -> Result<Instant, Failed> {
+        let daemon = &mut self.daemon;
+        self.log.wait(lines, text, || matches!(daemon.try_wait(), Ok(None)))
+    }
+
+    /// The same, counting from the beginning of the log.
+    pub fn wait_for_in_all(&mut self, lines: usize, text: &str) -> Result<Instant, Failed> {
+        self.log.read = 0;
+        self.wait_for(lines, text)
+    }
+
     /// Number of blocks that the kernel lists.
     pub fn in_force(&self, lab: &Lab) -> Result<usize, Failed> {
         let (text, block) = match self.backend {
