@@ -10,6 +10,7 @@ use clap_complete::{Generator, Shell, generate};
 use sipban::cli::Cli;
 use sipban::config::KEYS;
 use sipban::console::{command, text};
+use sipban::fleet::keys::Keys;
 use sipban::model::target::Holder;
 
 const SIPBAN_8: &str = include_str!("../packaging/sipban.8");
@@ -184,6 +185,12 @@ fn the_manual_has_the_keys_in_the_order_of_the_sample() {
     }
     let described: Vec<String> = keys_in_the_manual().into_iter().map(|key| key.name).collect();
     assert_eq!(described, sample);
+}
+
+#[test]
+fn the_manual_has_the_acl_that_is_printed() {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words(SIPBAN_8).contains(&Keys::new("main").rules("pbx1")));
 }
 
 #[test]
