@@ -13,6 +13,7 @@ mod keys;
 mod settings;
 mod value;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -34,7 +35,7 @@ use value::*;
 
 settings! {
     /// The whole configuration, every key with its default filled in.
-    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig, metrics: MetricsConfig, fleet: Fleet, geo: GeoConfig] {
+    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig, metrics: MetricsConfig, fleet: Fleet, geo: GeoConfig, feeds: BTreeMap<String, FeedConfig>] {
         white_list: PathBuf = "iptables.white_list", "/etc/sipban.wl", path, "file of what is never blocked";
         dump: PathBuf = "iptables.dump", "/etc/sipban.dump", path, "file of flush, save and restore", or("ipset.dump");
         journal: PathBuf = "state.file", "/var/lib/sipban/bans", path, "the journal of blocks", restart;
@@ -185,6 +186,21 @@ settings! {
     }
 }
 
+settings! {
+    /// `[feed NAME]`: a list of others, of addresses and networks to block.
+    pub struct FeedConfig {
+        /// Must be given, but for APIBAN.
+        url: Option<FeedUrl> = "feed NAME.url", "", feed_url, "where it is: https://, http://, or the path of a file", restart;
+        format: FeedFormat = "feed NAME.format", "auto", one_of(FEED_FORMATS), "how it is written", restart;
+        key: Option<Secret> = "feed NAME.key", "", password, "key of APIBAN", restart, secret;
+        every: u64 = "feed NAME.every", "14400", period, "seconds between two looks", restart;
+        change: u64 = "feed NAME.change", "50", number(1..=100), "percent of it that may change at once", restart;
+        keep: u64 = "feed NAME.keep", "172800", seconds, "seconds of silence that end its entries", restart;
+        /// `None`: the authorities that the machine trusts.
+        ca: Option<PathBuf> = "feed NAME.ca", "", whole_path, "file of the authority of the server's certificate", restart;
+    }
+}
+
 impl FirewallConfig {
     /// The same for the blocks of other PBXs: chain, set and table of names of their own, without a shield.
     pub fn of_the_fleet(&self) -> FirewallConfig {
@@ -194,6 +210,19 @@ impl FirewallConfig {
             chain: apart(self.chain.as_str(), 28).parse().unwrap_or_else(|_| self.chain.clone()),
             set_name: apart(&self.set_name, 30),
             nft_table: apart(&self.nft_table, 28),
+            shield: ShieldConfig { mode: ShieldMode::Off, ..self.shield },
+            ..self.clone()
+        }
+    }
+
+    /// The same for the lists of others: chain, sets and table of names of their own.
+    pub fn of_lists(&self) -> FirewallConfig {
+        const END: &str = "-lists";
+        let apart = |name: &str| format!("{name:.0$}{END}", 28 - END.len());
+        FirewallConfig {
+            // INVARIANT: a name with letters behind it is a name, and longer than any that iptables knows.
+            chain: apart(self.chain.as_str()).parse().unwrap_or_else(|_| self.chain.clone()),
+            nft_table: apart(&self.nft_table),
             shield: ShieldConfig { mode: ShieldMode::Off, ..self.shield },
             ..self.clone()
         }
@@ -232,6 +261,28 @@ pub struct ServerUrl {
     pub port: u16,
     /// Number of the database.
     pub database: u8,
+}
+
+/// Where a list is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedUrl {
+    /// At a server, `https://` or `http://`.
+    Web(String),
+    /// On this machine.
+    File(PathBuf),
+}
+
+/// `feed NAME.format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedFormat {
+    /// Told by the list itself.
+    Auto,
+    /// An address or network a line.
+    Text,
+    /// A JSON object a line, and one with the number of the others, as Spamhaus DROP.
+    Spamhaus,
+    /// Batches, resumed by an ID, as APIBAN.
+    Apiban,
 }
 
 /// `iptables.scope`.

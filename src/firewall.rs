@@ -11,6 +11,7 @@ mod family;
 mod filter;
 pub mod ipset;
 pub mod iptables;
+pub mod lists;
 pub mod neighbours;
 pub mod nft;
 pub mod run;

@@ -25,6 +25,7 @@
 //!  ami         thread: connects, logs in, pings; frames and security events as Asterisk sends them
 //!  judge       whom to block, on what evidence
 //!  protection  who is never blocked: white list, names in it (thread), this machine
+//!  feed        threads: lists of others; what is asked of their sources, what may be believed, what the kernel holds of it
 //!  hook        thread: the administrator's program, which is told what happened
 //!  geo         where addresses are, by files that the administrator has
 //!  system      daemon and service manager, signals (thread), ticker (thread)
@@ -38,7 +39,7 @@
 //!  logging     the log: budget of its lines, repeats, local time, escapes
 //!  config      sipban.conf
 //!  model       values that all speak of: clock, addresses, blocks and the book of them, security events
-//!  tls         one provider of cryptography, and whom to trust
+//!  web, tls    web servers, asked within bounds; whom to trust
 //!  file        regular files, opened without waiting
 //!  failure     why the program ends, and with which status
 //! ```
@@ -65,6 +66,7 @@ pub mod config;
 pub mod console;
 pub mod event;
 pub mod failure;
+pub mod feed;
 pub mod file;
 pub mod firewall;
 pub mod fleet;
@@ -80,3 +82,4 @@ pub mod protection;
 pub mod state;
 pub mod system;
 pub mod tls;
+pub mod web;

@@ -114,6 +114,8 @@ fn logger(handle: &LogHandle) -> Box<dyn log::Log> {
         .set_target_level(LevelFilter::Off)
         .set_thread_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
+        // What libraries tell may hold a key of ours.
+        .add_filter_allow_str("sipban")
         .build();
     // The level is set in the crate `log`, where it can be changed.
     WriteLogger::new(LevelFilter::Trace, bare, Lines { handle: handle.clone(), pending: Vec::new() })

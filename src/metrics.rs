@@ -15,7 +15,7 @@ use std::time::Duration;
 use log::warn;
 use nix::unistd::Uid;
 
-pub use measures::{Blocks, Fleet, Histogram, Measures};
+pub use measures::{Blocks, Fleet, Histogram, Listed, Measures};
 
 use crate::config::MetricsConfig;
 use crate::failure::Failure;

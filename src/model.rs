@@ -10,6 +10,7 @@ pub mod country;
 pub mod member;
 pub mod memory;
 pub mod net;
+pub mod nets;
 pub mod quote;
 pub mod security;
 pub mod target;

@@ -11,6 +11,7 @@ mod explain;
 pub mod fleet;
 mod gate;
 mod hearing;
+mod lists;
 mod pending;
 mod rhythm;
 mod shield;
@@ -32,6 +33,7 @@ use crate::console::Console;
 use crate::console::request::Reply;
 use crate::console::request::WeatherKind;
 use crate::event::Event;
+use crate::feed::Lists;
 use crate::firewall::scope::Scope;
 use crate::firewall::{Firewall, run};
 use crate::geo::Atlas;
@@ -82,6 +84,10 @@ pub struct Owner {
     resolver: Option<Resolver>,
     hook: Option<Hook>,
     atlas: Atlas,
+    /// The lists of others, if there are any.
+    lists: Option<Lists>,
+    /// When these were last told of all homes.
+    homes_told: Now,
     /// Sessions that wait for Asterisk's answer to a Ping.
     awaiting_pong: VecDeque<Sender<Reply>>,
     book: Book,
@@ -259,6 +265,7 @@ impl Owner {
     fn protect(&mut self, plan: &mut Plan) {
         self.renew_policy();
         self.admit_all(self.clock.now());
+        self.protect_in_lists();
         for (net, _) in self.book.by_end().filter(|(net, _)| self.policy.protected.meets(net)) {
             plan.free(net, "White List");
         }

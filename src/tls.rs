@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -16,12 +17,17 @@ pub struct Identity<'a> {
     pub key: &'a Path,
 }
 
+/// The provider of cryptography.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
 /// What to speak TLS with. Without `ca`, a file in PEM form, those authorities are trusted that the machine trusts.
 ///
 /// # Errors
 /// Names the file that cannot be read or used.
 pub fn client(ca: Option<&Path>, identity: Option<Identity<'_>>) -> Result<Arc<ClientConfig>, String> {
-    let trust = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let trust = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|why| why.to_string())?
         .with_root_certificates(roots(ca)?);
@@ -36,21 +42,34 @@ pub fn client(ca: Option<&Path>, identity: Option<Identity<'_>>) -> Result<Arc<C
     Ok(Arc::new(client))
 }
 
+/// The certificates of the authorities to trust: those of `ca`, a file in PEM form, or else those of this machine.
+///
+/// # Errors
+/// Names the file that cannot be read or used.
+pub fn authorities(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+    match ca {
+        Some(file) => certificates(file),
+        None => match rustls_native_certs::load_native_certs().certs {
+            none if none.is_empty() => {
+                Err("this machine trusts no authority for certificates; install ca-certificates".to_owned())
+            }
+            some => Ok(some),
+        },
+    }
+}
+
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
+    let authorities = authorities(ca)?;
     match ca {
         Some(file) => {
-            for certificate in certificates(file)? {
+            for certificate in authorities {
                 roots.add(certificate).map_err(|why| about(file, &why))?;
             }
         }
         None => {
-            let native = rustls_native_certs::load_native_certs();
             // Among those of a machine there may be some that are of no use.
-            roots.add_parsable_certificates(native.certs);
-            if roots.is_empty() {
-                return Err("this machine trusts no authority for certificates; install ca-certificates".to_owned());
-            }
+            roots.add_parsable_certificates(authorities);
         }
     }
     Ok(roots)

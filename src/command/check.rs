@@ -6,10 +6,11 @@
 //! What is looked at, in this order: the configuration; rights; the login to Asterisk, and whether security events
 //! arrive; Asterisk's own doors; iptables, ip6tables, ipset or nft; other firewalls; the interface; the ports that
 //! Asterisk listens on; the white list; the console's port; the PBX itself, as the running daemon sees it; files that say
-//! where addresses are; the files that are written; the server of the fleet.
+//! where addresses are; the lists of others; the files that are written; the server of the fleet.
 
 mod asterisk;
 mod doors;
+mod feeds;
 mod files;
 mod fleet;
 mod geo;
@@ -146,7 +147,7 @@ impl<'a> Machine<'a> {
 type Check = fn(&Machine) -> Vec<Finding>;
 
 /// In the order in which what is wrong with one may be the cause of the next.
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 14] = [
     netfilter::rights,
     login::check,
     doors::check,
@@ -158,6 +159,7 @@ const CHECKS: [Check; 13] = [
     network::console,
     weather::check,
     geo::check,
+    feeds::check,
     files::check,
     fleet::check,
 ];

@@ -13,6 +13,7 @@ use crate::console::whois::Whois;
 use crate::console::{self, Console};
 use crate::event::{self, Event};
 use crate::failure::Failure;
+use crate::feed;
 use crate::firewall::choice;
 use crate::firewall::dry_run::DryRun;
 use crate::fleet::votes::Memory;
@@ -24,7 +25,7 @@ use crate::metrics;
 use crate::model::clock::Clock;
 use crate::owner::Owner;
 use crate::owner::fleet::FleetParts;
-use crate::owner::startup::{MakeFirewall, Parts};
+use crate::owner::startup::{MakeFirewall, Parts, StartLists};
 use crate::protection::resolver;
 use crate::state::journal::Journal;
 use crate::system::daemon::{self, PidFile, Report};
@@ -109,6 +110,11 @@ fn assemble(
     if !dry_run {
         metrics::start(&config.metrics, &clock, event::measuring(sender.clone()))?;
     }
+    let lists_clock = clock.clone();
+    let lists: StartLists = match dry_run {
+        true => Box::new(|_, _| Ok(None)),
+        false => Box::new(move |config, traffic| feed::start(config, traffic, &lists_clock)),
+    };
     let ami = config.ami.clone();
     let mut owner = Owner::new(Parts {
         firewall: make,
@@ -119,6 +125,7 @@ fn assemble(
         journal,
         fleet,
         resolver: Some(resolver),
+        lists,
         hook,
         atlas: atlas.clone(),
     })?;

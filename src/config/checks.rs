@@ -2,7 +2,7 @@
 
 use super::given::Given;
 use super::keys::Key;
-use super::{Config, ScopeConfig, Warning, value};
+use super::{Config, FeedFormat, FeedUrl, ScopeConfig, Warning, value};
 use crate::model::member::ADMIN;
 use crate::model::target::Target;
 
@@ -17,6 +17,7 @@ pub(super) fn check(config: &Config, given: &mut Given<'_>) {
     files(config, given);
     fleet(config, given);
     countries(config, given);
+    feeds(config, given);
 }
 
 /// Keys of older files, each with the one that has taken its place.
@@ -92,6 +93,32 @@ fn fleet(config: &Config, given: &mut Given<'_>) {
 fn countries(config: &Config, given: &mut Given<'_>) {
     if !config.limits.countries.is_empty() && config.geo.country.is_none() {
         given.wrong("limits.countries", "needs geo.country, the file that says where addresses are".to_owned());
+    }
+}
+
+/// At most 12 letters has the name of a feed: it is part of the name of a kernel set, which has 31.
+const LONGEST_FEED: usize = 12;
+
+fn feeds(config: &Config, given: &mut Given<'_>) {
+    for (name, feed) in &config.feeds {
+        let mut wrong = |key: &str, what: &str| {
+            let key = format!("feed {name}.{key}");
+            if !given.is_wrong(&key) {
+                given.wrong(&key, what.to_owned());
+            }
+        };
+        if name.len() > LONGEST_FEED {
+            wrong("url", &format!("the name of the feed is longer than {LONGEST_FEED} letters"));
+        }
+        if feed.url.is_none() && feed.format != FeedFormat::Apiban {
+            wrong("url", "must be given");
+        }
+        match (&feed.url, feed.format, &feed.key) {
+            (_, FeedFormat::Apiban, None) => wrong("key", "must be given for APIBAN"),
+            (Some(FeedUrl::File(_)), FeedFormat::Apiban, _) => wrong("url", "is a file, and APIBAN is none"),
+            (_, format, Some(_)) if format != FeedFormat::Apiban => wrong("key", "is for format = apiban alone"),
+            _ => {}
+        }
     }
 }
 

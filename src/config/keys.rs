@@ -64,6 +64,11 @@ impl Key {
         self.name.replacen(ANY_NAME, name, 1)
     }
 
+    /// The title of its section of that name.
+    pub(super) fn section_of(&self, name: &str) -> String {
+        self.section().replacen(ANY_NAME, name, 1)
+    }
+
     fn split(&self) -> (&'static str, &'static str) {
         self.name.split_once('.').unwrap_or_default()
     }

@@ -89,7 +89,7 @@ macro_rules! settings {
 pub(super) use settings;
 
 /// Sections with names of their own, by their names.
-impl<P: Part> Part for BTreeMap<String, P> {
+impl<P: Part + Clone> Part for BTreeMap<String, P> {
     fn keys() -> Vec<Key> {
         P::keys()
     }
@@ -100,10 +100,18 @@ impl<P: Part> Part for BTreeMap<String, P> {
     }
 
     fn keep(&mut self, old: &Self, _: &str, changed: &mut Vec<String>) {
-        for (name, part) in self {
+        for (name, part) in &mut *self {
             if let Some(old) = old.get(name) {
                 part.keep(old, name, changed);
             }
+        }
+        // Where nothing of a section can change without a restart, it can neither come nor go.
+        let keys = P::keys();
+        if let Some(key) = keys.first().filter(|_| keys.iter().all(|key| key.restart)) {
+            let names =
+                self.keys().chain(old.keys()).filter(|name| self.contains_key(*name) != old.contains_key(*name));
+            changed.extend(names.map(|name| format!("[{}]", key.section_of(name))));
+            self.clone_from(old);
         }
     }
 }

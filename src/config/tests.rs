@@ -362,6 +362,20 @@ fn sample_uncommented() -> String {
     SAMPLE.lines().map(uncommented).collect::<Vec<_>>().join("\n")
 }
 
+/// The part of a file before a section whose name is to be chosen, and that part.
+fn split_at_names(text: &str) -> (String, String) {
+    let sections: Vec<&str> = text.split_inclusive("\n[").collect();
+    let is_named = |section: &&&str| section.contains("NAME]");
+    let of = |wanted: bool| {
+        let chosen = sections.iter().filter(|section| is_named(section) == wanted);
+        chosen
+            .map(|section| format!("[{}", section.strip_suffix("\n[").unwrap_or(section)))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    (of(false), of(true))
+}
+
 #[test]
 fn the_sample_as_shipped_is_the_minimal_file() {
     assert_eq!(parse(SAMPLE), Ok(minimal()));
@@ -369,7 +383,40 @@ fn the_sample_as_shipped_is_the_minimal_file() {
 
 #[test]
 fn the_sample_shows_the_defaults() {
-    assert_eq!(parse(&sample_uncommented()), Ok(minimal()));
+    let (text, named) = split_at_names(&sample_uncommented());
+    assert_eq!(parse(text.trim_start_matches('[')), Ok(minimal()));
+    let feed = named.replace("url = \"\"", "url = /list");
+    let feed = &parse(&format!("{MINIMAL}{feed}")).unwrap().feeds["NAME"];
+    let default = &parse(&format!("{MINIMAL}[feed x]\nurl = /list\n")).unwrap().feeds["x"];
+    assert_eq!(feed, default);
+}
+
+#[test]
+fn a_feed_has_a_place_a_short_name_and_a_key_if_it_needs_one() {
+    let wrong = |text: &str| parse(&format!("{MINIMAL}{text}")).unwrap_err().0[0].to_string();
+    for (text, what) in [
+        ("[feed x]\n", "feed x.url: must be given"),
+        ("[feed x]\nurl = voipbl.org\n", "feed x.url: expected https://HOST/"),
+        ("[feed x]\nurl = https://user:s3cret@host/\n", "feed x.url: expected a host without user and password"),
+        ("[feed x]\nformat = apiban\n", "feed x.key: must be given for APIBAN"),
+        ("[feed x]\nurl = /list\nkey = 1\n", "feed x.key: is for format = apiban alone"),
+        ("[feed abcdefghijklm]\nurl = /list\n", "feed abcdefghijklm.url: the name of the feed is longer than 12"),
+    ] {
+        assert!(wrong(text).contains(what), "{}", wrong(text));
+        assert!(!wrong(text).contains("s3cret"));
+    }
+    let config =
+        parse(&format!("{MINIMAL}[feed a]\nformat = apiban\nkey = k\n[feed b]\nurl = file:///list\n")).unwrap();
+    assert_eq!(config.feeds["b"].url, Some(FeedUrl::File("/list".into())));
+}
+
+#[test]
+fn a_feed_comes_and_goes_with_a_restart_alone() {
+    let with = |text: &str| parse(&format!("{MINIMAL}{text}")).unwrap();
+    let (old, new) =
+        (with("[feed a]\nurl = /a\n[feed b]\nurl = /b\n"), with("[feed b]\nurl = /c\n[feed c]\nurl = /c\n"));
+    assert_eq!(old.changes_needing_restart(&new), ["feed b.url", "[feed c]", "[feed a]"]);
+    assert_eq!(old.reloaded(new).feeds, old.feeds);
 }
 
 #[test]
@@ -384,7 +431,8 @@ fn the_sample_has_every_key_and_no_other() {
 #[test]
 fn the_table_of_keys_shows_the_defaults() {
     let mut text = MINIMAL.to_owned();
-    for key in KEYS.iter().filter(|key| !matches!(key.name, "ami.user" | "ami.pass")) {
+    for key in KEYS.iter().filter(|key| !matches!(key.name, "ami.user" | "ami.pass") && !key.section().contains("NAME"))
+    {
         text += &format!("[{}]\n{} = \"{}\"\n", key.section(), key.key(), key.default);
     }
     assert_eq!(parse(&text), Ok(minimal()));

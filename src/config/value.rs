@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::{Backend, LogTarget, OnStop, ScopeConfig, Secret, ServerUrl, ShieldMode};
+use super::{Backend, FeedFormat, FeedUrl, LogTarget, OnStop, ScopeConfig, Secret, ServerUrl, ShieldMode};
 use crate::model::country::Country;
 use crate::model::member::{MOST_NAME, is_name};
 use crate::model::net;
@@ -28,6 +28,13 @@ pub(super) const SHIELD_MODES: &[(&str, ShieldMode)] =
     &[("off", ShieldMode::Off), ("count", ShieldMode::Count), ("on", ShieldMode::On)];
 
 pub(super) const SWITCH: &[(&str, bool)] = &[("off", false), ("on", true)];
+
+pub(super) const FEED_FORMATS: &[(&str, FeedFormat)] = &[
+    ("auto", FeedFormat::Auto),
+    ("text", FeedFormat::Text),
+    ("spamhaus", FeedFormat::Spamhaus),
+    ("apiban", FeedFormat::Apiban),
+];
 
 /// Without `off`: the log is where the blocks are told.
 pub(super) const LOG_LEVELS: &[(&str, log::LevelFilter)] = &[
@@ -214,6 +221,22 @@ pub(super) fn server_url(text: &str) -> Result<Option<ServerUrl>, String> {
         (Some(host), Some(port), Ok(database)) => Ok(Some(ServerUrl { tls, host, port, database })),
         _ => Err(FORM.to_owned()),
     }
+}
+
+/// Where a list is. Does not quote what was found: it may hold a password.
+pub(super) fn feed_url(text: &str) -> Result<Option<FeedUrl>, String> {
+    let web = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let Some(rest) = web else {
+        return match whole_path(text.strip_prefix("file://").unwrap_or(text)) {
+            Ok(path) => Ok(path.map(FeedUrl::File)),
+            Err(_) => Err("expected https://HOST/..., http://HOST/..., or the path of a file".to_owned()),
+        };
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.is_empty() || host.contains('@') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("expected a host without user and password, and nothing but letters of ASCII".to_owned());
+    }
+    Ok(Some(FeedUrl::Web(text.to_owned())))
 }
 
 pub(super) fn chain(text: &str) -> Result<ChainName, String> {

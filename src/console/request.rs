@@ -204,6 +204,8 @@ pub struct Status {
     /// The other PBXs, if there is a fleet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<FleetStatus>,
+    /// The lists of others.
+    pub lists: Vec<ListStatus>,
 }
 
 /// The fleet in `status`.
@@ -268,6 +270,21 @@ pub struct FleetBlock {
     pub spared: Option<String>,
     /// Packets that this block has dropped, where the kernel counts them.
     pub packets: Option<u64>,
+}
+
+/// A list of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListStatus {
+    /// Its name.
+    pub name: String,
+    /// Entries in force.
+    pub entries: usize,
+    /// When its source last said that it holds.
+    pub fetched: Option<UnixTime>,
+    /// What the source wants to be shown with it.
+    pub notice: Option<String>,
+    /// What went wrong last, unless it went well since.
+    pub failure: Option<String>,
 }
 
 /// Bad weather: many addresses where accounts live show the same at once, so the PBX is at fault.
@@ -348,6 +365,8 @@ pub struct Why {
     pub weather: Vec<Weather>,
     /// What the shield does with its packets; `None` where there is none.
     pub shield: Option<String>,
+    /// Lists of others that hold it, each with the entry, in words.
+    pub lists: Vec<String>,
     /// The block that covers it.
     pub block: Option<BlockLine>,
     /// When that block began.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::console::request::{FleetStatus, MemberStatus, Reply, Status, Top};
+use crate::console::request::{FleetStatus, ListStatus, MemberStatus, Reply, Status, Top};
 use crate::console::whois;
 use crate::geo::{Atlas, Place};
 use crate::logging::{is_command, printable};
@@ -245,6 +245,9 @@ fn status(status: &Status, local_time: LocalTime) -> Vec<String> {
     sheet.row("Evidence", format!("against {}", counted(status.sources as u64, "source")));
     sheet.row("Homes", format!("accounts live at {} addresses", status.homes));
     sheet.row("Shield", &status.shield);
+    for list in &status.lists {
+        sheet.row("List", listed(list, local_time));
+    }
     sheet.row("Firewall", &status.backend);
     sheet.row("Scope", &status.scope);
     sheet.row("Last repair", repair.map_or("none".to_owned(), |(time, text)| format!("{} {text}", at(*time))));
@@ -273,6 +276,14 @@ fn fleet_status(fleet: &FleetStatus, sheet: &mut Sheet, local_time: LocalTime) {
         let FleetStatus { behind, waiting, missed, unfit, .. } = fleet;
         sheet.row("", format!("{behind} s behind, {waiting} wait, {missed} made up for, {unfit} refused"));
     }
+}
+
+fn listed(list: &ListStatus, local_time: LocalTime) -> String {
+    let ListStatus { name, entries, fetched, notice, failure } = list;
+    let of = fetched.map_or(String::new(), |at| format!(" of {}", stamp(at, local_time)));
+    let notice = notice.as_ref().map_or(String::new(), |notice| format!(" ({notice})"));
+    let failure = failure.as_ref().map_or(String::new(), |failure| format!("; last not taken: {failure}"));
+    format!("{name}: {entries} entries{of}{notice}{failure}")
 }
 
 fn top(top: &Top, atlas: &Atlas) -> Vec<String> {

@@ -1,8 +1,9 @@
 //! Which backend blocks: the one place that chooses and makes it.
 
 use super::filter::{self, Rehearsal};
-use super::ipset::Ipset;
+use super::ipset::{self, Ipset};
 use super::iptables::Iptables;
+use super::lists::Lists;
 use super::neighbours::Neighbour;
 use super::nft::{self, Nft};
 use super::run::Program;
@@ -95,4 +96,63 @@ pub fn make(config: &FirewallConfig, traffic: Traffic) -> Result<Box<dyn Firewal
 pub fn remove(config: &FirewallConfig) -> Vec<Result<String, Error>> {
     let left = succession::everything_left(config).into_iter();
     left.map(|mut left| left.remove().map(|()| left.describe())).collect()
+}
+
+/// What holds the lists of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ListsIn {
+    /// A table of nft.
+    Table,
+    /// Sets of ipset.
+    Sets,
+}
+
+/// A table beside that of the blocks, else sets; a rule for each address is no way to hold a list.
+fn choose_for_lists(config: &FirewallConfig) -> Result<ListsIn, Error> {
+    let nft = || Program::find("nft", config.iptables_path.as_deref()).is_ok() && nft::is_there();
+    match (choose(config).backend, Program::find("ipset", config.ipset_path.as_deref())) {
+        (Backend::Nft, _) => Ok(ListsIn::Table),
+        (_, Ok(_)) => Ok(ListsIn::Sets),
+        (Backend::Iptables, Err(_)) if nft() => Ok(ListsIn::Table),
+        (_, Err(why)) => Err(Error(format!("lists of others need nft or ipset: {why}"))),
+    }
+}
+
+/// Whether lists of others can be held.
+///
+/// # Errors
+/// If neither nft nor ipset is there.
+pub fn can_hold_lists(config: &FirewallConfig) -> Result<(), Error> {
+    choose_for_lists(config).map(drop)
+}
+
+/// Makes what holds the lists of others.
+///
+/// # Errors
+/// If neither nft nor ipset is there, or the traffic cannot be told to it.
+pub fn make_lists(config: &FirewallConfig, traffic: Traffic) -> Result<Box<dyn Lists>, Error> {
+    let lists = config.of_lists();
+    Ok(match choose_for_lists(config)? {
+        ListsIn::Table => Box::new(nft::lists::Table::new(&lists, &traffic)?),
+        ListsIn::Sets => Box::new(ipset::lists::Sets::new(&lists, traffic)?),
+    })
+}
+
+/// Removes what lists of others have left in the kernel: all of it unless there are lists now, else what another backend
+/// held. Says what is gone.
+///
+/// # Errors
+/// Says what could not be removed.
+pub fn remove_left_lists(config: &FirewallConfig, are_there: bool) -> Result<Vec<String>, Error> {
+    let lists = config.of_lists();
+    let in_use = if are_there { choose_for_lists(config).ok() } else { None };
+    let mut gone = Vec::new();
+    if in_use != Some(ListsIn::Table) && nft::table_exists(&lists.nft_table) {
+        nft::lists::Table::new(&lists, &Traffic::All)?.tear_down()?;
+        gone.push(format!("table inet {}", lists.nft_table));
+    }
+    if in_use != Some(ListsIn::Sets) && ipset::lists::remove_left(&lists)? {
+        gone.push(format!("chain {} and its sets", lists.chain));
+    }
+    Ok(gone)
 }

@@ -7,6 +7,7 @@
 
 mod admitted;
 mod listing;
+pub(super) mod lists;
 mod set;
 mod tool;
 
@@ -144,17 +145,9 @@ impl Ipset {
         not_in_effect(steps, Some(&held), &failure.to_string())
     }
 
-    /// Empties a set that cannot be destroyed, so that at least it blocks nobody.
-    fn remove_set(&self, name: &str) -> Result<(), Error> {
-        self.tool.destroy(name).map_err(|error| {
-            let _ = self.tool.run(&format!("flush {name}\n"));
-            Error(format!("set {name} is empty but stays, because rules of others use it: {error}"))
-        })
-    }
-
     /// Of the shield nothing is left when it is switched off.
     fn remove_admitted(&self, headers: &HashMap<String, Header>) -> Vec<Error> {
-        self.admitted.there(headers).filter_map(|name| self.remove_set(name).err()).collect()
+        self.admitted.there(headers).filter_map(|name| remove_set(&self.tool, name).err()).collect()
     }
 }
 
@@ -269,7 +262,7 @@ impl Firewall for Ipset {
         let there = self.tool.headers()?;
         let blocks = [&self.sets.v4.name, &self.sets.v6.name].into_iter().filter(|name| there.contains_key(*name));
         let names = blocks.chain(self.admitted.there(&there));
-        all_done([rules].into_iter().chain(names.map(|name| self.remove_set(name))))
+        all_done([rules].into_iter().chain(names.map(|name| remove_set(&self.tool, name))))
     }
 
     fn holder(&self) -> Holder {
@@ -299,6 +292,14 @@ impl Shield for Ipset {
     fn shed(&mut self) -> Result<Vec<Shed>, Error> {
         self.losers.look()
     }
+}
+
+/// Empties a set that cannot be destroyed, so that at least it blocks nobody.
+fn remove_set(tool: &Tool, name: &str) -> Result<(), Error> {
+    tool.destroy(name).map_err(|error| {
+        let _ = tool.run(&format!("flush {name}\n"));
+        Error(format!("set {name} is empty but stays, because rules of others use it: {error}"))
+    })
 }
 
 impl Sets {

@@ -7,6 +7,7 @@
 //! needs to be looked at.
 
 mod admitted;
+pub(super) mod lists;
 mod netlink;
 mod sets;
 mod shown;

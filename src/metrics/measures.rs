@@ -43,10 +43,23 @@ pub struct Measures {
     pub silent: bool,
     /// The other PBXs, if there is a fleet.
     pub fleet: Option<Fleet>,
+    /// Lists of others.
+    pub lists: Vec<Listed>,
     /// From the moment a batch of events was judged to the moment when the kernel had taken all of its changes.
     pub enforcing: Histogram<10>,
     /// Blocks and their ends in one batch.
     pub batches: Histogram<6>,
+}
+
+/// A list of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What it is called.
+    pub name: String,
+    /// Entries in force.
+    pub entries: u64,
+    /// Seconds since its source last said that it holds; `None` if it never has.
+    pub age: Option<u64>,
 }
 
 /// Blocks that are counted together.

@@ -69,6 +69,10 @@ impl Collector for Snapshot {
         if let Some(fleet) = &measures.fleet {
             self::fleet(to, fleet)?;
         }
+        let entries = measures.lists.iter().map(|list| ([("feed", list.name.as_str())], gauge(list.entries)));
+        family(to, "feed_entries", "Entries in force of lists of others", entries)?;
+        let ages = measures.lists.iter().filter_map(|list| Some(([("feed", list.name.as_str())], gauge(list.age?))));
+        family(to, "feed_age_seconds", "Seconds since a list was last had", ages)?;
         one(to, "enforcing_seconds", "Time from judging to the kernel having taken it", Shown(&measures.enforcing))?;
         one(to, "batch_changes", "Blocks and ends of blocks in one batch", Shown(&measures.batches))
     }

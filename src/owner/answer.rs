@@ -250,6 +250,7 @@ impl Owner {
             shield: self.shield_status(),
             weather: self.weather(now),
             fleet: self.fleet_status(now.wall),
+            lists: self.lists.as_ref().map_or_else(Vec::new, |lists| lists.status()),
         }
     }
 }

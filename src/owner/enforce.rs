@@ -34,7 +34,9 @@ impl Owner {
             Memory::Home(home) => Some(home.place),
             Memory::Offence(..) => None,
         });
-        self.admit(&homes.collect::<Vec<_>>(), now);
+        let homes: Vec<IpNet> = homes.collect();
+        self.admit(&homes, now);
+        self.spare_more_in_lists(&homes);
         records.extend(memories.into_iter().map(Record::Remember));
         if plan.make_room(&self.gate()) {
             let most = self.firewall.capacity();
@@ -133,7 +135,10 @@ impl Owner {
         let Some(scope) = self.covered.newly_covered() else { return };
         let others = self.firewall_of_others().map(|(firewall, _)| firewall.set_traffic(scope.clone()));
         match self.firewall.set_traffic(scope).and(others.unwrap_or(Ok(()))) {
-            Ok(()) => info!("SCOPE => {}", self.covered),
+            Ok(()) => {
+                info!("SCOPE => {}", self.covered);
+                self.lead_to_lists();
+            }
             Err(why) => {
                 self.covered.refused();
                 let text = format!("ERROR => cannot lead {} through the chain: {why}", self.covered);

@@ -8,11 +8,13 @@ use ipnet::IpNet;
 use log::{info, warn};
 
 use super::Owner;
-use crate::console::request::{EvidenceCount, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why, WhyAccount};
+use crate::console::request::{
+    EvidenceCount, ListStatus, Neighbours, Pressure, Tenant, Weather, WeatherKind, Why, WhyAccount,
+};
 use crate::hook::Fact;
 use crate::judge::{Dossier, Standing};
 use crate::logging::escape;
-use crate::metrics::{Blocks, Measures};
+use crate::metrics::{Blocks, Listed, Measures};
 use crate::model::block::BlockLine;
 use crate::model::clock::Now;
 
@@ -54,6 +56,7 @@ impl Owner {
             neighbours: Neighbours { net: neighbourhood, addresses: neighbours, limit: limits.neighbours },
             weather: self.weather(now),
             shield,
+            lists: self.lists.as_ref().map_or_else(Vec::new, |lists| lists.holding(address)),
             block: covering.map(|(net, block)| BlockLine { net, end: block.end, reason: block.reason, origin: None }),
             blocked_since: covering.map(|(_, block)| block.since),
             packets: covering.and_then(|(net, _)| self.firewall.packets(&net)),
@@ -115,8 +118,20 @@ impl Owner {
             refusing: self.evidence.refusing().is_some(),
             silent: self.evidence.silent().is_some(),
             fleet: self.fleet_measures(now.wall),
+            lists: self.measured_lists(),
             ..self.stats.measures()
         }
+    }
+
+    fn measured_lists(&self) -> Vec<Listed> {
+        let now = self.clock.now().wall;
+        let lists = self.lists.as_ref().map_or_else(Vec::new, |lists| lists.status()).into_iter();
+        let listed = |list: ListStatus| Listed {
+            entries: list.entries as u64,
+            age: list.fetched.map(|at| now.since(at)),
+            name: list.name,
+        };
+        lists.map(listed).collect()
     }
 
     /// What is wrong with the PBX itself, as its phones show.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::stats::Stats;
 use super::{LINES, NEWS, Owner};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::feed::Lists;
 use crate::firewall::dry_run::DryRun;
 use crate::firewall::scope::Scope;
 use crate::firewall::{self, Firewall, FoundBlock, Traffic};
@@ -45,6 +47,9 @@ pub enum Error {
     /// It is not known who must never be blocked.
     #[error(transparent)]
     WhiteList(#[from] whitelist::Error),
+    /// A part cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
 }
 
 impl From<Error> for Failure {
@@ -52,12 +57,16 @@ impl From<Error> for Failure {
         match error {
             Error::Firewall(error) => error.into(),
             Error::WhiteList(error) => Failure::new(Failure::INPUT, error),
+            Error::Thread(_) => Failure::new(Failure::SYSTEM, error),
         }
     }
 }
 
 /// Chooses and makes the firewall: the journal is read before it is known which traffic goes through it.
 pub type MakeFirewall = Box<dyn FnOnce(&Config, Traffic) -> Result<Box<dyn Firewall>, firewall::Error>>;
+
+/// Starts the lists of others, if there are any.
+pub type StartLists = Box<dyn FnOnce(&Config, Traffic) -> io::Result<Option<Lists>>>;
 
 /// What the owner is made of.
 pub struct Parts {
@@ -77,6 +86,8 @@ pub struct Parts {
     pub fleet: Option<FleetParts>,
     /// Resolves host names; `None` for a recorded stream.
     pub resolver: Option<Resolver>,
+    /// Starts the lists of others.
+    pub lists: StartLists,
     /// Tells the administrator's program, if there is one.
     pub hook: Option<Hook>,
     /// Where addresses are, to read again on SIGHUP.
@@ -96,6 +107,7 @@ impl Parts {
             journal: None,
             fleet: None,
             resolver: None,
+            lists: Box::new(|_, _| Ok(None)),
             hook: None,
             atlas: Atlas::default(),
         }
@@ -109,7 +121,7 @@ impl Owner {
     /// If the firewall cannot be set up, or there is a white list that cannot be read: to start without it would block
     /// whom it protects.
     pub fn new(parts: Parts) -> Result<Owner, Error> {
-        let Parts { config, config_file, clock, log, firewall, journal, fleet, resolver, hook, atlas } = parts;
+        let Parts { config, config_file, clock, log, firewall, journal, fleet, resolver, lists, hook, atlas } = parts;
         let now = clock.now();
         info!("SipBan Start");
         let (journal, recovered) = journal.map_or((None, Recovered::default()), |(j, r)| (Some(j), r));
@@ -154,6 +166,8 @@ impl Owner {
             resolver,
             hook,
             atlas,
+            lists: None,
+            homes_told: now,
         };
         owner.evidence.restore(recovered.memories.into_iter().map(|memory| not_later(memory, now.wall)));
         owner.read_white_list(now)?;
@@ -165,6 +179,8 @@ impl Owner {
         if let Some(fleet) = fleet {
             owner.join_fleet(fleet, now)?;
         }
+        owner.lists = lists(&owner.config, owner.covered.traffic()).map_err(Error::Thread)?;
+        owner.spare_in_lists(now);
         Ok(owner)
     }
 
@@ -305,8 +321,11 @@ impl Owner {
                 // So that the next reload finds what is still to be done.
                 self.covered.reconfigure(old.firewall.scope.clone());
                 self.config.firewall = old.firewall;
-            } else if old.firewall.shield != self.config.firewall.shield {
-                self.raise_shield(now);
+            } else {
+                self.lead_to_lists();
+                if old.firewall.shield != self.config.firewall.shield {
+                    self.raise_shield(now);
+                }
             }
         }
     }

@@ -68,6 +68,7 @@ impl Machine {
             log: log().clone(),
             fleet: None,
             resolver,
+            lists: Box::new(|_, _| Ok(None)),
             hook: None,
             atlas: Atlas::default(),
         })

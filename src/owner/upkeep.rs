@@ -55,6 +55,7 @@ impl Owner {
         }
         self.tick_fleet(now);
         self.tend_journal(now);
+        self.tend_lists(now);
         let repeated = self.repeats.due(now).into_iter().chain(self.spared.due(now));
         tell_rest(repeated, self.lines.unnamed(now), self.news.unnamed(now));
         if let Some(lines) = self.strangers.unnamed(now) {
@@ -249,6 +250,7 @@ impl Owner {
     pub(super) fn stop(mut self) {
         daemon::notify_stopping();
         self.leave_fleet(self.clock.now().wall);
+        self.leave_lists();
         let repeated = self.repeats.finish().into_iter().chain(self.spared.finish());
         tell_rest(repeated, self.lines.finish(), self.news.finish());
         let holder = self.firewall.holder();

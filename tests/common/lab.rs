@@ -126,9 +126,19 @@ impl Lab {
 
     /// Writes a key of the configuration, such as `iptables.verify`.
     pub fn set(&mut self, key: &'static str, value: impl ToString) {
-        use std::os::unix::fs::PermissionsExt;
         let (section, key) = key.split_once('.').unwrap();
         self.settings.entry(section).or_default().insert(key, value.to_string());
+        self.write_settings();
+    }
+
+    /// Takes a section out of the configuration.
+    pub fn unset(&mut self, section: &str) {
+        self.settings.remove(section);
+        self.write_settings();
+    }
+
+    fn write_settings(&self) {
+        use std::os::unix::fs::PermissionsExt;
         let mut text = String::new();
         for (section, keys) in &self.settings {
             text += &format!("[{section}]\n");

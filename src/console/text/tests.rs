@@ -44,6 +44,13 @@ fn some_status() -> Status {
         shield: "off".to_owned(),
         weather: vec![weather()],
         fleet: None,
+        lists: vec![ListStatus {
+            name: "voipbl".to_owned(),
+            entries: 81_000,
+            fetched: Some(UnixTime(7)),
+            notice: Some("(c) A".to_owned()),
+            failure: Some("the server answers 404".to_owned()),
+        }],
     }
 }
 
@@ -74,6 +81,7 @@ fn some_why() -> Why {
             EvidenceCount { what: "wrong_password".to_owned(), count: 2, limit: 0, account: String::new() },
         ],
         shield: Some("70 packets over 60 in 10 s".to_owned()),
+        lists: vec!["voipbl (2001:db8::/48)".to_owned()],
         block: Some(line("2001:db8::/64", 55, Reason::InvalidAccount)),
         blocked_since: Some(UnixTime(50)),
         packets: Some(1),
@@ -168,6 +176,8 @@ fn status_is_one_screen() {
             "Evidence     against 1 source",
             "Homes        accounts live at 12 addresses",
             "Shield       off",
+            "List         voipbl: 81000 entries of [2019-06-13 12:01:07] ((c) A); last not",
+            "             taken: the server answers 404",
             "Firewall     iptables 1.8.9 (nf_tables)",
             "Scope        udp 5060-5061,udp 5060-5061,udp 5060-5061,udp 5060-5061,udp",
             "             5060-5061,udp 5060-5061,udp 5060-5061,udp 5060-5061, tcp 5060-5061",
@@ -196,6 +206,7 @@ fn why_says_all_that_is_known_and_nothing_that_moves_the_cursor() {
             "PBX          refuses its own phones: 14 of 60 addresses where accounts live,",
             "             since [2019-06-13 12:01:09], so patience is long",
             "Shield       70 packets over 60 in 10 s",
+            "List         held by voipbl (2001:db8::/48), and is spared",
             "Blocked      by 2001:db8::/64 since [2019-06-13 12:01:50] until [2019-06-13",
             "             12:01:55] (Invalid Account)",
             "Next block   lasts 00:40:00",

@@ -54,6 +54,10 @@ pub(super) fn address(why: &Why, local_time: LocalTime, place: &Place) -> Vec<St
     if let Some(shield) = &why.shield {
         sheet.row("Shield", shield);
     }
+    for list in &why.lists {
+        let spared = if why.protected.is_some() || !why.homes.is_empty() { ", and is spared" } else { "" };
+        sheet.row("List", format!("held by {list}{spared}"));
+    }
     sheet.row("Blocked", why.block.as_ref().map_or("no".to_owned(), |block| blocked(why, block, local_time)));
     if let Some(fleet) = &why.fleet {
         sheet.row("Fleet", said(fleet, local_time));

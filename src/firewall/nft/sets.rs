@@ -92,7 +92,11 @@ impl Set {
 
     /// The match of a packet whose source is in it, in the words of nft.
     pub(super) fn lookup(self, list: List) -> String {
-        let name = list.name(self);
+        self.lookup_in(&list.name(self))
+    }
+
+    /// The same with a set of this kind that has another name.
+    pub(super) fn lookup_in(self, name: &str) -> String {
         match self {
             Set::Hosts4 | Set::Networks4 => format!("ip saddr @{name}"),
             Set::Subnets6 => format!("ip6 saddr & ffff:ffff:ffff:ffff:: == @{name}"),

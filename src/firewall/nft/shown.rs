@@ -21,6 +21,17 @@ impl Structure {
     /// # Errors
     /// If there is no such table, or nothing can be read.
     pub(super) fn read(netlink: &Netlink, table: &str) -> Result<Structure, NoAnswer> {
+        let blocks = Set::ALL.into_iter().map(|set| set.name().to_owned());
+        let known: Vec<String> = blocks.chain(strangers::sets()).collect();
+        Structure::with_sets(netlink, table, |set| known.iter().any(|known| known == set))
+    }
+
+    /// The same of a table with other sets.
+    pub(super) fn with_sets(
+        netlink: &Netlink,
+        table: &str,
+        is_ours: impl Fn(&str) -> bool,
+    ) -> Result<Structure, NoAnswer> {
         let mut structure = Structure::default();
         netlink.get(Ask::Table, &text(1, table), |answer| answer.text(1).map(drop))?;
         let ours = |answer: &Attributes<'_>| answer.text(1) == Some(table);
@@ -44,9 +55,7 @@ impl Structure {
                 _ => structure.strange.push(name),
             }
         }
-        let blocks = Set::ALL.into_iter().map(|set| set.name().to_owned());
-        let known: Vec<String> = blocks.chain([PORTS.to_owned()]).chain(strangers::sets()).collect();
-        for (name, bytes) in sets.into_iter().filter(|(name, _)| known.contains(name)) {
+        for (name, bytes) in sets.into_iter().filter(|(name, _)| name == PORTS || is_ours(name)) {
             structure.parts.insert(format!("set {name}"), bytes);
         }
         for (chain, bytes) in rules.into_iter().filter(|(chain, _)| is_chain_of_ours(chain)) {
@@ -80,10 +89,26 @@ impl Structure {
         self.strange.is_empty() && [HOOKED, RULES].iter().all(|name| self.parts.contains_key(&format!("chain {name}")))
     }
 
+    /// Whether it has this set.
+    pub(super) fn has_set(&self, name: &str) -> bool {
+        self.parts.contains_key(&format!("set {name}"))
+    }
+
     /// The parts of this one that `other` lacks or has otherwise.
     pub(super) fn lacking(&self, other: &Structure) -> Vec<String> {
         let differs = |(name, bytes): &(&String, &Vec<u8>)| other.parts.get(*name) != Some(bytes);
         self.parts.iter().filter(differs).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// The names of all sets of a table; none if there is no such table.
+pub(super) fn sets(netlink: &Netlink, table: &str) -> Result<Vec<String>, NoAnswer> {
+    let listed = netlink.list(Ask::Sets, &text(1, table), |answer, found: &mut Vec<String>| {
+        found.extend((answer.text(1) == Some(table)).then(|| answer.text(2).map(str::to_owned)).flatten());
+    });
+    match listed {
+        Err(NoAnswer::NotThere) => Ok(Vec::new()),
+        listed => listed,
     }
 }
 
@@ -94,7 +119,18 @@ pub(super) fn elements(netlink: &Netlink, table: &str, set: &str) -> Result<Vec<
 
 /// One element of a set of addresses, without listing the others.
 pub(super) fn element(netlink: &Netlink, table: &str, set: Set, net: &ipnet::IpNet) -> Result<Element, NoAnswer> {
-    let which = [named(table, set.name()), set.key(net)].concat();
+    element_in(netlink, table, set, set.name(), net)
+}
+
+/// The same of a set of this kind that has another name.
+pub(super) fn element_in(
+    netlink: &Netlink,
+    table: &str,
+    set: Set,
+    name: &str,
+    net: &ipnet::IpNet,
+) -> Result<Element, NoAnswer> {
+    let which = [named(table, name), set.key(net)].concat();
     netlink.get(Ask::Elements, &which, |answer| {
         let mut found = Vec::new();
         Element::read(answer, &mut found);

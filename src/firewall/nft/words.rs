@@ -129,21 +129,29 @@ impl Plan {
         for set in Set::ALL {
             text += &self.new_set(set);
         }
-        let _ = writeln!(text, "add set inet {table} {PORTS} {{ type inet_proto . inet_service; }}");
         if self.features.counters {
             let _ = writeln!(text, "add counter inet {table} {DROPPED}");
         }
-        let hook = format!("type filter hook prerouting priority {PRIORITY}; policy accept;");
-        let _ = writeln!(text, "add chain inet {table} {HOOKED} {{ {hook} }}\nadd chain inet {table} {RULES}");
-        let _ = writeln!(text, "flush chain inet {table} {HOOKED}\nflush chain inet {table} {RULES}");
-        let _ = writeln!(text, "flush set inet {table} {PORTS}");
-        text += &self.ports(&self.traffic.listed());
+        let _ = writeln!(text, "add chain inet {table} {RULES}\nflush chain inet {table} {RULES}");
         if let Some(shield) = self.shield {
             text += &strangers::structure(table, shield, self.traffic == Ports::All, self.features);
         }
         for rule in self.body().rules() {
             let _ = writeln!(text, "add rule inet {table} {RULES} {}", self.rule(rule));
         }
+        text + &self.entrance()
+    }
+
+    /// Has the kernel lead the traffic to our rules.
+    pub(super) fn entrance(&self) -> String {
+        let table = &self.table;
+        let hook = format!("type filter hook prerouting priority {PRIORITY}; policy accept;");
+        let mut text = format!(
+            "add set inet {table} {PORTS} {{ type inet_proto . inet_service; }}\n\
+             add chain inet {table} {HOOKED} {{ {hook} }}\n\
+             flush chain inet {table} {HOOKED}\nflush set inet {table} {PORTS}\n"
+        );
+        text += &self.ports(&self.traffic.listed());
         let interface = match &self.interface {
             Some(name) => {
                 format!("iifname \"{}\" ", name.strip_suffix('+').map_or(name.clone(), |all| format!("{all}*")))
@@ -207,10 +215,14 @@ impl Plan {
             Rule::Return => return "return".to_owned(),
         };
         let set = Set::ALL.into_iter().find(|set| Origin::Set(set.name().to_owned()) == *origin);
-        let source = set.map_or(String::new(), |set| set.lookup(List::Blocks));
+        set.map_or_else(String::new, |set| self.block(set, &List::Blocks.name(set)))
+    }
+
+    /// The rule that blocks whoever is in a set of this kind and name.
+    pub(super) fn block(&self, set: Set, name: &str) -> String {
         let local = if self.features.local { " fib daddr type local" } else { "" };
         let counter = if self.features.counters { format!(" counter name \"{DROPPED}\"") } else { String::new() };
-        format!("{source}{local}{counter} {}", self.verdict(set.is_some_and(Set::is_v4)))
+        format!("{}{local}{counter} {}", set.lookup_in(name), self.verdict(set.is_v4()))
     }
 
     fn verdict(&self, v4: bool) -> String {

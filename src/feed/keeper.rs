@@ -1,0 +1,326 @@
+//! Thread: keeps the lists in the kernel, without whoever is spared: the protected and those who live here.
+//!
+//! INVARIANT: whoever is spared is not in the kernel's sets, from about a second after this thread was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use ipnet::IpNet;
+use log::{error, info, warn};
+
+use super::board::Board;
+use crate::config::FirewallConfig;
+use crate::firewall::lists::Lists;
+use crate::firewall::{self, Traffic, choice};
+use crate::model::clock::Clock;
+use crate::model::nets::{Nets, differences};
+
+/// The kernel's sets are looked at once for so many looks at the blocks (`iptables.verify`).
+const LOOKS: u64 = 6;
+
+/// Time between two changes for whoever is spared: many of them together cost no more than one.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// At most 100,000 homes wait to be spared one by one. The owner tells all of them again from time to time.
+const MOST_HOMES: usize = 100_000;
+
+/// What the thread is to do, put here by others, who never wait for it. What is newer takes the place of what is older.
+#[derive(Debug)]
+pub(super) struct Desk {
+    orders: Mutex<Orders>,
+    bell: Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    rules: Option<(FirewallConfig, Traffic)>,
+    protected: Option<Vec<IpNet>>,
+    homes: Option<Vec<IpNet>>,
+    more_homes: Vec<IpNet>,
+    /// The lists that are new, `None` those that end.
+    lists: BTreeMap<String, Option<Arc<Nets>>>,
+    stop: Option<Stop>,
+}
+
+#[derive(Debug)]
+struct Stop {
+    /// Whether the sets are to go.
+    clear: bool,
+    done: Sender<Result<(), firewall::Error>>,
+}
+
+impl Desk {
+    /// A desk, and what rings when something is put on it.
+    pub(super) fn new() -> (Desk, Receiver<()>) {
+        let (bell, rings) = crossbeam_channel::bounded(1);
+        (Desk { orders: Mutex::default(), bell }, rings)
+    }
+
+    pub(super) fn follow(&self, config: FirewallConfig, traffic: Traffic) {
+        self.put(|orders| orders.rules = Some((config, traffic)));
+    }
+
+    pub(super) fn protect(&self, nets: Vec<IpNet>) {
+        self.put(|orders| orders.protected = Some(nets));
+    }
+
+    pub(super) fn spare_homes(&self, homes: Vec<IpNet>) {
+        self.put(|orders| {
+            orders.homes = Some(homes);
+            orders.more_homes.clear();
+        });
+    }
+
+    pub(super) fn spare_more(&self, homes: &[IpNet]) {
+        self.put(|orders| {
+            let room = MOST_HOMES - orders.more_homes.len();
+            orders.more_homes.extend(homes.iter().take(room));
+        });
+    }
+
+    pub(super) fn list(&self, name: &str, nets: Option<Arc<Nets>>) {
+        self.put(|orders| drop(orders.lists.insert(name.to_owned(), nets)));
+    }
+
+    /// The outcome comes when the sets are gone, or left as they are.
+    pub(super) fn stop(&self, clear: bool) -> Receiver<Result<(), firewall::Error>> {
+        let (done, outcome) = crossbeam_channel::bounded(1);
+        self.put(|orders| orders.stop = Some(Stop { clear, done }));
+        outcome
+    }
+
+    fn put(&self, change: impl FnOnce(&mut Orders)) {
+        change(&mut self.lock());
+        // It rings already, or the thread has ended.
+        let _ = self.bell.try_send(());
+    }
+
+    fn take(&self) -> Orders {
+        mem::take(&mut self.lock())
+    }
+
+    fn is_to_stop(&self) -> bool {
+        self.lock().stop.is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Orders> {
+        // A panic ends the process, so nobody sees a lock that it poisoned.
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread's work.
+pub(super) struct Keeper {
+    firewall: Box<dyn Lists>,
+    config: FirewallConfig,
+    board: Arc<Board>,
+    clock: Clock,
+    /// The names of all lists there may be.
+    names: BTreeSet<String>,
+    protected: Option<Vec<IpNet>>,
+    homes: BTreeSet<IpNet>,
+    spared: Nets,
+    /// The lists as they are to be.
+    wanted: BTreeMap<String, Arc<Nets>>,
+    /// Those that the kernel has so, but for whoever is spared.
+    in_force: BTreeSet<String>,
+    is_set_up: bool,
+    /// What failed last, told once.
+    told: BTreeMap<String, String>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        firewall: Box<dyn Lists>,
+        config: FirewallConfig,
+        names: BTreeSet<String>,
+        board: Arc<Board>,
+        clock: Clock,
+    ) -> Keeper {
+        Keeper {
+            firewall,
+            config,
+            board,
+            clock,
+            names,
+            protected: None,
+            homes: BTreeSet::new(),
+            spared: Nets::default(),
+            wanted: BTreeMap::new(),
+            in_force: BTreeSet::new(),
+            is_set_up: false,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Does what is ordered, until told to stop.
+    pub(super) fn run(mut self, desk: &Desk, bell: &Receiver<()>) {
+        let mut look_at = self.clock.now().monotonic;
+        loop {
+            let orders = desk.take();
+            if let Some(stop) = orders.stop {
+                let outcome = if stop.clear { self.firewall.tear_down() } else { Ok(()) };
+                let _ = stop.done.try_send(outcome);
+                return;
+            }
+            self.obey(orders);
+            if self.clock.now().monotonic >= look_at {
+                self.look();
+                look_at = self.clock.now().monotonic + Duration::from_secs(LOOKS * self.config.verify);
+            }
+            let rung = bell.recv_timeout(look_at.saturating_sub(self.clock.now().monotonic));
+            if rung == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+            let until = self.clock.now().monotonic + PAUSE;
+            while rung.is_ok() && !desk.is_to_stop() {
+                let left = until.saturating_sub(self.clock.now().monotonic);
+                if left.is_zero() || bell.recv_timeout(left).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, orders: Orders) {
+        let Orders { rules, protected, homes, more_homes, lists, stop: _ } = orders;
+        if let Some((config, traffic)) = rules {
+            let followed = self.firewall.follow(&config.of_lists(), traffic);
+            self.tell("rules", followed.err().map(|why| format!("the rules of the lists stay as they are: {why}")));
+            self.config = config;
+        }
+        if protected.is_some() || homes.is_some() || !more_homes.is_empty() {
+            self.protected = protected.or(self.protected.take());
+            self.homes = homes.map_or_else(|| mem::take(&mut self.homes), BTreeSet::from_iter);
+            self.homes.extend(more_homes);
+            self.spare();
+        }
+        for (name, list) in lists {
+            match list {
+                Some(list) => {
+                    self.in_force.remove(&name);
+                    self.wanted.insert(name, list);
+                }
+                None => self.end(&name),
+            }
+        }
+        self.put_missing();
+    }
+
+    /// Takes whoever is now to be spared out of the lists, and puts back who is not any more.
+    fn spare(&mut self) {
+        let spared: Nets = self.protected.iter().flatten().chain(&self.homes).copied().collect();
+        let old = mem::replace(&mut self.spared, spared);
+        if old == self.spared {
+            return;
+        }
+        for name in self.in_force.clone() {
+            let Some(list) = self.wanted.get(&name) else { continue };
+            let (gone, come) = differences(list.without(&old), list.without(&self.spared));
+            let is_same = gone.is_empty() && come.is_empty();
+            if !is_same && !matches!(self.firewall.change(&name, &gone, &come), Ok(true)) {
+                self.in_force.remove(&name);
+            }
+        }
+    }
+
+    /// Puts the lists that are not in force. Not before it is known whom to spare.
+    fn put_missing(&mut self) {
+        if self.protected.is_none() || !self.set_up() {
+            return;
+        }
+        for (name, list) in self.wanted.clone() {
+            if self.in_force.contains(&name) {
+                continue;
+            }
+            // What is cut into pieces becomes more, each home at most 32 or 64 pieces.
+            let most = list.len() + 64 * self.spared.len().min(list.len());
+            let put = self.firewall.put(&name, &mut list.without(&self.spared), most);
+            let failure = put.err().map(|why| format!("{name} is not in force as it should be: {why}"));
+            if failure.is_none() {
+                self.in_force.insert(name.clone());
+                info!("FEED => {name}: {} entries in force", list.len());
+            }
+            self.board.write(&name, |entry| {
+                if failure.is_none() {
+                    entry.nets = list;
+                    entry.is_in_force = true;
+                }
+            });
+            self.tell(&name, failure);
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        self.wanted.remove(name);
+        self.in_force.remove(name);
+        let removed = if self.set_up() { self.firewall.remove(name) } else { Ok(()) };
+        self.board.write(name, |entry| {
+            entry.nets = Arc::default();
+            entry.is_in_force = false;
+        });
+        self.tell(name, removed.err().map(|why| format!("{name} has ended and is still in force: {why}")));
+    }
+
+    fn set_up(&mut self) -> bool {
+        if !self.is_set_up {
+            match self.firewall.set_up() {
+                Ok(found) => {
+                    self.is_set_up = true;
+                    info!("FEED => {}", self.firewall.describe());
+                    self.remove_strange(&found);
+                    self.tell("rules", None);
+                }
+                Err(why) => self.tell("rules", Some(format!("no list can be in force: {why}"))),
+            }
+        }
+        self.is_set_up
+    }
+
+    /// Lists that are not configured any more, and what another backend holds.
+    fn remove_strange(&mut self, found: &[String]) {
+        for name in found.iter().filter(|name| !self.names.contains(*name)) {
+            match self.firewall.remove(name) {
+                Ok(()) => info!("FEED => {name} is not configured any more and has ended"),
+                Err(why) => warn!("FEED => {why}"),
+            }
+        }
+        match choice::remove_left_lists(&self.config, true) {
+            Ok(gone) => gone.iter().for_each(|gone| info!("FEED => {gone} of the backend before is gone")),
+            Err(why) => warn!("FEED => {why}"),
+        }
+    }
+
+    /// Sees whether all is in force, and makes it so.
+    fn look(&mut self) {
+        if self.is_set_up {
+            match self.firewall.verify() {
+                Ok(look) => {
+                    self.tell("rules", None);
+                    if !look.mended.is_empty() || !look.lost.is_empty() {
+                        warn!("REPAIR => of the lists: {}", [look.mended, look.lost.clone()].concat().join(", "));
+                    }
+                    self.in_force.retain(|name| !look.lost.contains(name));
+                }
+                Err(why) => self.tell("rules", Some(format!("it is not known whether the lists are in force: {why}"))),
+            }
+        }
+        self.put_missing();
+    }
+
+    /// Says what went wrong, once until it is something else.
+    fn tell(&mut self, about: &str, failure: Option<String>) {
+        match failure {
+            None => drop(self.told.remove(about)),
+            Some(text) => {
+                if self.told.get(about) != Some(&text) {
+                    error!("ERROR => {text}");
+                    self.told.insert(about.to_owned(), text);
+                }
+            }
+        }
+    }
+}
