@@ -63,9 +63,10 @@ uninstall:
 
 # One binary that needs no library of the machine. With musl, because a static glibc still loads the NSS modules of the
 # machine to look up hosts and users, and is aborted by those of another version.
+# The little C of the cryptography calls no library, so the machine's own compiler will do for it.
 static: cargo
 	@rustup target add $(static_target) 2>/dev/null || true
-	$(CARGO) build --release --locked --target $(static_target) || { \
+	CC_$(subst -,_,$(static_target))="$${CC:-cc}" $(CARGO) build --release --locked --target $(static_target) || { \
 		echo 'If the standard library is what it lacks: rustup target add $(static_target)' >&2; exit 1; }
 
 # For machines without make and cargo: unpack, call ./install.sh.

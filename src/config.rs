@@ -35,7 +35,7 @@ use value::*;
 
 settings! {
     /// The whole configuration, every key with its default filled in.
-    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig, metrics: MetricsConfig, fleet: Fleet, geo: GeoConfig, feeds: BTreeMap<String, FeedConfig>] {
+    pub struct Config [ami: Ami, control: Control, lengths: Lengths, firewall: FirewallConfig, limits: Limits, hook: HookConfig, metrics: MetricsConfig, fleet: Fleet, geo: GeoConfig, feeds: BTreeMap<String, FeedConfig>, crowdsec: CrowdsecConfig] {
         white_list: PathBuf = "iptables.white_list", "/etc/sipban.wl", path, "file of what is never blocked";
         dump: PathBuf = "iptables.dump", "/etc/sipban.dump", path, "file of flush, save and restore", or("ipset.dump");
         journal: PathBuf = "state.file", "/var/lib/sipban/bans", path, "the journal of blocks", restart;
@@ -198,6 +198,28 @@ settings! {
         keep: u64 = "feed NAME.keep", "172800", seconds, "seconds of silence that end its entries", restart;
         /// `None`: the authorities that the machine trusts.
         ca: Option<PathBuf> = "feed NAME.ca", "", whole_path, "file of the authority of the server's certificate", restart;
+    }
+}
+
+settings! {
+    /// `[crowdsec]`: a local API of CrowdSec.
+    pub struct CrowdsecConfig {
+        url: Option<FeedUrl> = "crowdsec.url", "http://127.0.0.1:8080/", feed_url, "where it is", restart;
+        /// `None`: its decisions are not asked for.
+        key: Option<Secret> = "crowdsec.key", "", password, "key of a bouncer, whose decisions are a list", restart, secret;
+        machine: String = "crowdsec.machine", "", credential, "name of a machine, which reports blocks", restart;
+        /// `None`: nothing is reported.
+        password: Option<Secret> = "crowdsec.password", "", password, "its password", restart, secret;
+        every: u64 = "crowdsec.every", "10", period, "seconds between two looks at the decisions", restart;
+        /// `None`: the authorities that the machine trusts.
+        ca: Option<PathBuf> = "crowdsec.ca", "", whole_path, "file of the authority of the server's certificate", restart;
+    }
+}
+
+impl CrowdsecConfig {
+    /// Whether there is anything to ask or to tell.
+    pub fn is_there(&self) -> bool {
+        self.key.is_some() || self.password.is_some()
     }
 }
 

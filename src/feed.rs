@@ -33,7 +33,11 @@ use keeper::{Desk, Keeper};
 use crate::config::{Config, FirewallConfig};
 use crate::console::request::ListStatus;
 use crate::firewall::{Traffic, choice};
-use crate::model::clock::Clock;
+use crate::model::clock::{Clock, UnixTime};
+use crate::model::nets::Nets;
+
+/// The name of the list that the decisions of CrowdSec are.
+pub const CROWDSEC: &str = "crowdsec";
 
 /// At most this long does the owner wait at its end for the kernel's sets to go.
 const FAREWELL: Duration = Duration::from_secs(20);
@@ -50,7 +54,8 @@ pub struct Lists {
 /// # Errors
 /// If the system has no thread to give.
 pub fn start(config: &Config, traffic: Traffic, clock: &Clock) -> io::Result<Option<Lists>> {
-    if config.feeds.is_empty() {
+    let has_decisions = config.crowdsec.key.is_some();
+    if config.feeds.is_empty() && !has_decisions {
         match choice::remove_left_lists(&config.firewall, false) {
             Ok(gone) => gone.iter().for_each(|gone| info!("FEED => {gone} of lists before is gone")),
             Err(why) => warn!("FEED => {why}"),
@@ -70,12 +75,15 @@ pub fn start(config: &Config, traffic: Traffic, clock: &Clock) -> io::Result<Opt
     let lists = Lists { desk: Arc::clone(&desk), board: Arc::clone(&board) };
 
     let feeds = rounds::feeds(&config.feeds, &config.journal, &board, &desk, clock);
-    let names = config.feeds.keys().cloned().collect();
+    let decisions = has_decisions.then(|| CROWDSEC.to_owned());
+    let names = config.feeds.keys().cloned().chain(decisions).collect();
     let keeper = Keeper::new(firewall, config.firewall.clone(), names, board, clock.clone());
     let keepers = Arc::clone(&desk);
     thread::Builder::new().name("lists".into()).spawn(move || keeper.run(&keepers, &bell))?;
-    let clock = clock.clone();
-    thread::Builder::new().name("feeds".into()).spawn(move || rounds::run(feeds, &desk, &clock))?;
+    if !feeds.is_empty() {
+        let clock = clock.clone();
+        thread::Builder::new().name("feeds".into()).spawn(move || rounds::run(feeds, &desk, &clock))?;
+    }
     Ok(Some(lists))
 }
 
@@ -98,6 +106,26 @@ impl Lists {
     /// Somebody lives here too.
     pub fn spare_more(&self, homes: &[IpNet]) {
         self.desk.spare_more(homes);
+    }
+
+    /// Has another list put in force: one that others in this program make.
+    pub fn put(&self, name: &str, nets: Arc<Nets>) {
+        self.desk.list(name, (!nets.is_empty()).then_some(nets));
+    }
+
+    /// The source of that list has said so late that it holds.
+    pub fn note_fetched(&self, name: &str, at: UnixTime) {
+        self.board.write(name, |entry| entry.fetched = Some(at));
+    }
+
+    /// What went wrong with that list last; true if it is news.
+    pub fn note_failure(&self, name: &str, failure: Option<String>) -> bool {
+        let mut is_news = false;
+        self.board.write(name, |entry| {
+            is_news = entry.failure != failure;
+            entry.failure = failure;
+        });
+        is_news
     }
 
     /// How they are doing.

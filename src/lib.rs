@@ -25,6 +25,7 @@
 //!  ami         thread: connects, logs in, pings; frames and security events as Asterisk sends them
 //!  judge       whom to block, on what evidence
 //!  protection  who is never blocked: white list, names in it (thread), this machine
+//!  crowdsec    thread: a local API of CrowdSec, its decisions and our reports
 //!  feed        threads: lists of others; what is asked of their sources, what may be believed, what the kernel holds of it
 //!  hook        thread: the administrator's program, which is told what happened
 //!  geo         where addresses are, by files that the administrator has
@@ -64,6 +65,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod console;
+pub mod crowdsec;
 pub mod event;
 pub mod failure;
 pub mod feed;

@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::console::Console;
 use crate::console::request::Reply;
 use crate::console::request::WeatherKind;
+use crate::crowdsec::Reporter;
 use crate::event::Event;
 use crate::feed::Lists;
 use crate::firewall::scope::Scope;
@@ -86,6 +87,8 @@ pub struct Owner {
     atlas: Atlas,
     /// The lists of others, if there are any.
     lists: Option<Lists>,
+    /// Reports blocks to CrowdSec, if it is there.
+    reporter: Option<Reporter>,
     /// When these were last told of all homes.
     homes_told: Now,
     /// Sessions that wait for Asterisk's answer to a Ping.

@@ -129,5 +129,20 @@ cargo_deny() {
     CARGO_PROFILE_DEV_DEBUG=0 cargo install cargo-deny --version 0.18.3 --locked --debug --quiet
 }
 
+# Unpacked for the local API alone, and not installed: the package would start all of it and call its makers.
+crowdsec() {
+    folder=target/crowdsec
+    [ ! -x $folder/usr/bin/crowdsec ] && command -v apt-get >/dev/null || return 0
+    echo "make test: unpacking Debian's crowdsec into $folder"
+    mkdir -p $folder
+    (
+        cd $folder
+        apt-get download -q crowdsec >/dev/null 2>&1 || { apt-get update -q && apt-get download -q crowdsec; }
+        dpkg -x crowdsec_*.deb .
+        rm crowdsec_*.deb
+    )
+}
+
 debian_packages "$@"
 [ "$1" != check ] || cargo_deny
+[ "$1" != test ] || crowdsec

@@ -147,7 +147,7 @@ impl<'a> Machine<'a> {
 type Check = fn(&Machine) -> Vec<Finding>;
 
 /// In the order in which what is wrong with one may be the cause of the next.
-const CHECKS: [Check; 14] = [
+const CHECKS: [Check; 15] = [
     netfilter::rights,
     login::check,
     doors::check,
@@ -160,6 +160,7 @@ const CHECKS: [Check; 14] = [
     weather::check,
     geo::check,
     feeds::check,
+    feeds::crowdsec,
     files::check,
     fleet::check,
 ];

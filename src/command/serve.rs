@@ -11,6 +11,7 @@ use crate::cli::Run;
 use crate::config::Config;
 use crate::console::whois::Whois;
 use crate::console::{self, Console};
+use crate::crowdsec;
 use crate::event::{self, Event};
 use crate::failure::Failure;
 use crate::feed;
@@ -112,8 +113,12 @@ fn assemble(
     }
     let lists_clock = clock.clone();
     let lists: StartLists = match dry_run {
-        true => Box::new(|_, _| Ok(None)),
-        false => Box::new(move |config, traffic| feed::start(config, traffic, &lists_clock)),
+        true => Box::new(|_, _| Ok((None, None))),
+        false => Box::new(move |config, traffic| {
+            let lists = feed::start(config, traffic, &lists_clock)?;
+            let reporter = crowdsec::start(&config.crowdsec, &config.journal, lists.as_ref(), &lists_clock)?;
+            Ok((lists, reporter))
+        }),
     };
     let ami = config.ami.clone();
     let mut owner = Owner::new(Parts {

@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config, given: &mut Given<'_>) {
     fleet(config, given);
     countries(config, given);
     feeds(config, given);
+    crowdsec(config, given);
 }
 
 /// Keys of older files, each with the one that has taken its place.
@@ -110,6 +111,9 @@ fn feeds(config: &Config, given: &mut Given<'_>) {
         if name.len() > LONGEST_FEED {
             wrong("url", &format!("the name of the feed is longer than {LONGEST_FEED} letters"));
         }
+        if name == "crowdsec" {
+            wrong("url", "the decisions of CrowdSec are called so; give the feed another name");
+        }
         if feed.url.is_none() && feed.format != FeedFormat::Apiban {
             wrong("url", "must be given");
         }
@@ -119,6 +123,18 @@ fn feeds(config: &Config, given: &mut Given<'_>) {
             (_, format, Some(_)) if format != FeedFormat::Apiban => wrong("key", "is for format = apiban alone"),
             _ => {}
         }
+    }
+}
+
+fn crowdsec(config: &Config, given: &mut Given<'_>) {
+    let crowdsec = &config.crowdsec;
+    if !matches!(crowdsec.url, Some(FeedUrl::Web(_))) && !given.is_wrong("crowdsec.url") {
+        given.wrong("crowdsec.url", "expected that of a server, such as http://127.0.0.1:8080/".to_owned());
+    }
+    match (crowdsec.machine.is_empty(), crowdsec.password.is_some()) {
+        (true, true) => given.wrong("crowdsec.machine", "must be given with crowdsec.password".to_owned()),
+        (false, false) => given.wrong("crowdsec.password", "must be given with crowdsec.machine".to_owned()),
+        _ => {}
     }
 }
 

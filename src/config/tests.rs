@@ -411,6 +411,22 @@ fn a_feed_has_a_place_a_short_name_and_a_key_if_it_needs_one() {
 }
 
 #[test]
+fn crowdsec_takes_a_server_and_all_or_nothing_of_a_machine() {
+    let wrong = |text: &str| parse(&format!("{MINIMAL}[crowdsec]\n{text}")).unwrap_err().0[0].to_string();
+    for (text, what) in [
+        ("url = \"\"\n", "crowdsec.url: expected that of a server"),
+        ("url = /list\n", "crowdsec.url: expected that of a server"),
+        ("machine = pbx\n", "crowdsec.password: must be given with crowdsec.machine"),
+        ("password = s3cret\n", "crowdsec.machine: must be given with crowdsec.password"),
+    ] {
+        assert!(wrong(text).contains(what), "{}", wrong(text));
+        assert!(!wrong(text).contains("s3cret"));
+    }
+    assert!(parse(&format!("{MINIMAL}[feed crowdsec]\nurl = /l\n")).is_err(), "the name is taken");
+    assert!(!minimal().crowdsec.is_there());
+}
+
+#[test]
 fn a_feed_comes_and_goes_with_a_restart_alone() {
     let with = |text: &str| parse(&format!("{MINIMAL}{text}")).unwrap();
     let (old, new) =

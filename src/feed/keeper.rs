@@ -24,6 +24,9 @@ const LOOKS: u64 = 6;
 /// Time between two changes for whoever is spared: many of them together cost no more than one.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// At most 1,000 entries of a list that is in force are changed one by one; with more of them it is exchanged.
+const FEW: usize = 1_000;
+
 /// At most 100,000 homes wait to be spared one by one. The owner tells all of them again from time to time.
 const MOST_HOMES: usize = 100_000;
 
@@ -201,7 +204,9 @@ impl Keeper {
         for (name, list) in lists {
             match list {
                 Some(list) => {
-                    self.in_force.remove(&name);
+                    if !self.change(&name, &list) {
+                        self.in_force.remove(&name);
+                    }
                     self.wanted.insert(name, list);
                 }
                 None => self.end(&name),
@@ -242,16 +247,29 @@ impl Keeper {
             let failure = put.err().map(|why| format!("{name} is not in force as it should be: {why}"));
             if failure.is_none() {
                 self.in_force.insert(name.clone());
-                info!("FEED => {name}: {} entries in force", list.len());
+                self.show(&name, &list);
             }
-            self.board.write(&name, |entry| {
-                if failure.is_none() {
-                    entry.nets = list;
-                    entry.is_in_force = true;
-                }
-            });
             self.tell(&name, failure);
         }
+    }
+
+    /// Changes a list that is in force, if that is a matter of a few entries.
+    fn change(&mut self, name: &str, new: &Arc<Nets>) -> bool {
+        let Some(old) = self.wanted.get(name).filter(|_| self.in_force.contains(name)) else { return false };
+        let (gone, come) = differences(old.without(&self.spared), new.without(&self.spared));
+        let changed = gone.len() + come.len() <= FEW && matches!(self.firewall.change(name, &gone, &come), Ok(true));
+        if changed {
+            self.show(name, new);
+        }
+        changed
+    }
+
+    fn show(&self, name: &str, list: &Arc<Nets>) {
+        info!("FEED => {name}: {} entries in force", list.len());
+        self.board.write(name, |entry| {
+            entry.nets = Arc::clone(list);
+            entry.is_in_force = true;
+        });
     }
 
     fn end(&mut self, name: &str) {

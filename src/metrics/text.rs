@@ -140,6 +140,7 @@ impl<const N: usize> EncodeMetric for Shown<'_, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::measures::Listed;
     use crate::model::clock::UnixTime;
 
     fn measures() -> Measures {
@@ -158,6 +159,10 @@ mod tests {
             silent: true,
             unprotected: 11,
             dropped: [("local", 123)].into(),
+            lists: vec![
+                Listed { name: "voipbl".to_owned(), entries: 81_000, age: Some(60) },
+                Listed { name: "new".to_owned(), entries: 0, age: None },
+            ],
             ..Measures::default()
         };
         measures.enforcing.observe(0.0004);
@@ -184,6 +189,9 @@ mod tests {
             "sipban_unprotected_seconds_total 11",
             "sipban_dropped_packets_total{origin=\"local\"} 123",
             "sipban_weather{kind=\"silent\"} 1.0",
+            "sipban_feed_entries{feed=\"voipbl\"} 81000.0",
+            "sipban_feed_entries{feed=\"new\"} 0.0",
+            "sipban_feed_age_seconds{feed=\"voipbl\"} 60.0",
             "sipban_enforcing_seconds_bucket{le=\"0.0005\"} 1",
             "sipban_enforcing_seconds_bucket{le=\"+Inf\"} 2",
             "sipban_enforcing_seconds_count 2",

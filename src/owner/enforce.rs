@@ -71,6 +71,9 @@ impl Owner {
             blocked.push((net, block.reason.text()));
             self.tell_hook(|| Fact::Block { net, end: block.end, reason: block.reason });
             told.push((net, block));
+            if let Some(reporter) = &self.reporter {
+                reporter.tell(net, &block);
+            }
         }
         self.write_journal(&records, now);
         self.tell_fleet(&told, &freed, now.wall);

@@ -18,6 +18,7 @@ use super::shield::Strangers;
 use super::stats::Stats;
 use super::{LINES, NEWS, Owner};
 use crate::config::Config;
+use crate::crowdsec::Reporter;
 use crate::failure::Failure;
 use crate::feed::Lists;
 use crate::firewall::dry_run::DryRun;
@@ -65,8 +66,8 @@ impl From<Error> for Failure {
 /// Chooses and makes the firewall: the journal is read before it is known which traffic goes through it.
 pub type MakeFirewall = Box<dyn FnOnce(&Config, Traffic) -> Result<Box<dyn Firewall>, firewall::Error>>;
 
-/// Starts the lists of others, if there are any.
-pub type StartLists = Box<dyn FnOnce(&Config, Traffic) -> io::Result<Option<Lists>>>;
+/// Starts the lists of others and CrowdSec's, if there are any.
+pub type StartLists = Box<dyn FnOnce(&Config, Traffic) -> io::Result<(Option<Lists>, Option<Reporter>)>>;
 
 /// What the owner is made of.
 pub struct Parts {
@@ -107,7 +108,7 @@ impl Parts {
             journal: None,
             fleet: None,
             resolver: None,
-            lists: Box::new(|_, _| Ok(None)),
+            lists: Box::new(|_, _| Ok((None, None))),
             hook: None,
             atlas: Atlas::default(),
         }
@@ -167,6 +168,7 @@ impl Owner {
             hook,
             atlas,
             lists: None,
+            reporter: None,
             homes_told: now,
         };
         owner.evidence.restore(recovered.memories.into_iter().map(|memory| not_later(memory, now.wall)));
@@ -179,7 +181,7 @@ impl Owner {
         if let Some(fleet) = fleet {
             owner.join_fleet(fleet, now)?;
         }
-        owner.lists = lists(&owner.config, owner.covered.traffic()).map_err(Error::Thread)?;
+        (owner.lists, owner.reporter) = lists(&owner.config, owner.covered.traffic()).map_err(Error::Thread)?;
         owner.spare_in_lists(now);
         Ok(owner)
     }

@@ -68,7 +68,7 @@ impl Machine {
             log: log().clone(),
             fleet: None,
             resolver,
-            lists: Box::new(|_, _| Ok(None)),
+            lists: Box::new(|_, _| Ok((None, None))),
             hook: None,
             atlas: Atlas::default(),
         })

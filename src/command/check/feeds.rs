@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Finding, Machine};
 use crate::config::FeedConfig;
+use crate::crowdsec;
 use crate::feed::copy::{self, Copy};
 use crate::feed::parse::Parsed;
 use crate::feed::source::{Answer, Source};
@@ -17,6 +18,19 @@ const WHAT: &str = "feed";
 
 /// Less than the daemon waits: somebody sits before it.
 const LIMITS: Limits = Limits { time: Duration::from_secs(20), bytes: 64 << 20 };
+
+/// Whether the local API of CrowdSec is there and lets us in.
+pub(super) fn crowdsec(machine: &Machine) -> Vec<Finding> {
+    const WHAT: &str = "CrowdSec";
+    let config = &machine.config.crowdsec;
+    if !config.is_there() {
+        return Vec::new();
+    }
+    vec![match crowdsec::try_out(config) {
+        Ok(what) => Finding::ok(WHAT, format!("the local API {what}")),
+        Err(why) => Finding::warn(WHAT, escape(&why).to_string(), "see whether it runs, and look at [crowdsec]"),
+    }]
+}
 
 /// Asks each source, but for those that were asked by the daemon not long ago: they say how often they may be.
 pub(super) fn check(machine: &Machine) -> Vec<Finding> {
