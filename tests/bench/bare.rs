@@ -18,7 +18,7 @@ pub fn set_up(lab: &Lab, backend: Backend) -> Result<(), Failed> {
         }
         Backend::ChainNft | Backend::ChainLegacy => format!("*filter\n:bare - [0:0]\n{lead} -j bare\nCOMMIT\n"),
         Backend::Ipset => {
-            lab.run("ipset", &["create", "bare", "hash:net", "timeout", "86400", "maxelem", "262144"], "")?;
+            lab.run("ipset", &["create", "bare", "hash:net", "timeout", "86400", "maxelem", "2097152"], "")?;
             format!("*filter\n{lead} -m set --match-set bare src -j DROP\nCOMMIT\n")
         }
     };

@@ -12,6 +12,7 @@
 mod bare;
 mod burst;
 mod expiry;
+mod feed;
 mod fleet;
 mod lab;
 mod latency;
@@ -73,6 +74,8 @@ enum Part {
     Memory,
     /// From an event at one PBX to the first packet lost at another; 100 others with 100,000 blocks
     Fleet,
+    /// A list of a million entries
+    Feed,
 }
 
 /// How often and how much.
@@ -126,5 +129,6 @@ fn measure(part: Part, backend: Backend, extent: Extent, report: &mut Report) ->
         Part::Shield => shield::measure(backend, extent, report),
         Part::Memory => memory::measure(backend, report),
         Part::Fleet => fleet::measure(backend, extent, report),
+        Part::Feed => feed::measure(backend, extent, report),
     }
 }

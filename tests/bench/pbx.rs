@@ -22,6 +22,8 @@ pub struct Pbx {
     log: Log,
     config: PathBuf,
     backend: Backend,
+    /// When the process was started.
+    pub began: Instant,
     /// From the start of the process until its log said that all was set up.
     pub took: Duration,
 }
@@ -74,7 +76,7 @@ impl Pbx {
         // The last line before the connection that is about the firewall says that all is in force.
         let took = log.last_firewall.unwrap_or(connected) - began;
         let daemon = daemon.0.take().ok_or("no daemon")?;
-        Ok(Pbx { daemon, ami, log, config, backend, took })
+        Ok(Pbx { daemon, ami, log, config, backend, began, took })
     }
 
     /// Sends these bytes as Asterisk does. For what does not fit into the socket's buffers, see [`Pbx::strike`].
