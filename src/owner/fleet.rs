@@ -128,13 +128,22 @@ impl Owner {
         Ok(())
     }
 
+    /// The addresses of the other members.
+    pub(super) fn member_addresses(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.others.iter().flat_map(|others| others.addresses.iter())
+    }
+
     /// Takes in what the others say.
     pub(super) fn hear_fleet(&mut self, heard: Heard, now: Now) {
         let Some(mut others) = self.others.take() else { return };
         let longest = self.config.lengths.longest;
         match heard {
             Heard::Link(side, link) => self.note_link(&mut others, side, link, now),
-            Heard::Members(signs) => self.note_members(&mut others, signs, now),
+            Heard::Members(signs) => {
+                self.note_members(&mut others, signs, now);
+                self.others = Some(others);
+                return self.protect_in_lists();
+            }
             Heard::Behind(behind) => others.behind = behind,
             Heard::Entries { origin, entries, read } => {
                 let pardon = |entry: &Entry| match entry {

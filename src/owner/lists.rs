@@ -18,10 +18,10 @@ impl Owner {
         self.tell_homes(now);
     }
 
-    /// Tells of whoever is now protected.
+    /// Tells of whoever is now protected, and of the other members of the fleet.
     pub(super) fn protect_in_lists(&self) {
         if let Some(lists) = &self.lists {
-            lists.protect(self.protection.nets().collect());
+            lists.protect(self.protection.nets().chain(self.member_addresses()).collect());
         }
     }
 
