@@ -319,7 +319,7 @@ impl<P: Read> Capture<P> {
 
     /// Reads once and keeps up to `most` bytes in all; says whether there were more.
     fn read(&mut self, most: usize) -> io::Result<bool> {
-        let mut piece = [0; 16 * PIECE];
+        let mut piece = [0; PIECE];
         let Some(pipe) = self.pipe.as_mut() else { return Ok(false) };
         match pipe.read(&mut piece) {
             Ok(0) => self.pipe = None,

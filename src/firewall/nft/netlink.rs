@@ -16,7 +16,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 
 /// At most this many bytes come in one message of the kernel.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 32 * 1024;
 
 /// At most this many seconds is an answer waited for: it comes at once, or never.
 const PATIENCE: i64 = 5;
