@@ -7,31 +7,31 @@
 //! needs to be looked at.
 
 mod admitted;
+mod elements;
 pub(super) mod lists;
+mod look;
 mod netlink;
 mod sets;
 mod shown;
 mod strangers;
 mod words;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fmt::{Display, Write};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use self::admitted::Admitted;
+use self::elements::Attempt;
 use self::netlink::{Netlink, NoAnswer};
 use self::sets::{List, Networks, Set};
 use self::shown::Structure;
 use self::words::{Features, Plan, Ports};
-use super::body::Faults;
-use super::change::{SLACK, Step, Taker, divide, not_in_effect, settle};
-use super::family::Family;
+use super::change::{divide, not_in_effect, settle};
 use super::run::spare::Spare;
 use super::run::{Failure, Program};
 use super::shield::Shield;
-use super::{Applied, Change, Error, Firewall, FoundBlock, Refused, Traffic, Verified, succession};
+use super::{Applied, Change, Error, Firewall, FoundBlock, Traffic, Verified, succession};
 use crate::config::{FirewallConfig, ShieldMode};
 use crate::model::book::Book;
 use crate::model::clock::{Clock, UnixTime};
@@ -40,9 +40,6 @@ use crate::model::target::Holder;
 /// At most this many elements go into one transaction. A container may allow fewer, and says so ("Message too long"):
 /// then there are more transactions.
 const MAX_ELEMENTS: usize = 65_536;
-
-/// At most one part in 50 of the time is spent on looking at elements.
-const SHARE: u32 = 50;
 
 /// Elements are looked at again after so many looks at the rest, even though nobody seems to have touched them.
 const CLOSE_LOOK_EVERY: u32 = 60;
@@ -196,299 +193,11 @@ impl Nft {
         }
         Err(first.unwrap_or_else(|| self.idle()))
     }
-
-    /// Elements with the seconds that are left. Networks among them must not overlap.
-    fn additions(&self, list: List, nets: &[(IpNet, Option<u64>)]) -> String {
-        let mut text = String::with_capacity(32 * nets.len());
-        for set in Set::ALL {
-            let ours = nets.iter().filter(|(net, _)| Set::of(net) == set);
-            self.say(&mut text, "add", &list.name(set), ours.map(|(net, seconds)| set.element(net, *seconds)));
-        }
-        text
-    }
-
-    fn removals(&self, list: List, nets: &[IpNet]) -> String {
-        let mut text = String::new();
-        for set in Set::ALL {
-            let ours = nets.iter().filter(|net| Set::of(net) == set);
-            self.say(&mut text, "delete", &list.name(set), ours.map(|net| set.element(net, None)));
-        }
-        text
-    }
-
-    fn say(&self, text: &mut String, verb: &str, set: &str, elements: impl Iterator<Item = impl Display>) {
-        let mut elements = elements.peekable();
-        if elements.peek().is_none() {
-            return;
-        }
-        let _ = write!(text, "{verb} element inet {} {set} {{ ", self.plan.table);
-        for element in elements {
-            let _ = write!(text, "{element}, ");
-        }
-        text.push_str("}\n");
-    }
-
-    /// The text of these steps, and the networks as they are then. What is there already is removed and added, because
-    /// before Linux 6.12 to add it again does not change its end; what is removed is added before, because it may have
-    /// ended by itself, and what is not there cannot be removed.
-    fn text(&self, book: &Book, steps: &[Step], now: UnixTime) -> (String, Networks) {
-        let mut networks = self.networks.clone();
-        let (mut removed, mut renewed, mut added) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut wide, mut narrow) = (Vec::new(), Vec::new());
-        for step in steps {
-            let net = step.net();
-            match step {
-                Step::Add(..) if Set::of(&net).has_ranges() => wide.push(net),
-                Step::Remove(_) if Set::of(&net).has_ranges() => narrow.push(net),
-                Step::Remove(_) => removed.push((net, Some(1))),
-                Step::Add(_, end) => {
-                    let entry = (net, Some(timeout(*end, now)));
-                    added.push(entry);
-                    renewed.extend(book.get(&net).map(|_| entry));
-                }
-            }
-        }
-        let (gone, come) = networks.change(&wide, &narrow);
-        let doomed: Vec<(IpNet, Option<u64>)> = removed.into_iter().chain(renewed).collect();
-        let freed: Vec<IpNet> = doomed.iter().map(|(net, _)| *net).collect();
-        let list = List::Blocks;
-        let hosts = self.additions(list, &doomed) + &self.removals(list, &freed) + &self.additions(list, &added);
-        (hosts + &self.ranges(list, &gone, &come, &networks), networks)
-    }
-
-    /// The text that makes ranges go and come. Before 1.0 nft does not see that one that goes makes room for one that
-    /// comes, and so for a wider one the whole set is written anew.
-    fn ranges(&self, list: List, gone: &BTreeSet<IpNet>, come: &BTreeSet<IpNet>, networks: &Networks) -> String {
-        let mut text = String::new();
-        for set in [Set::Networks4, Set::Networks6] {
-            let ours =
-                |nets: &BTreeSet<IpNet>| nets.iter().filter(|net| Set::of(net) == set).copied().collect::<Vec<_>>();
-            let lasting = |nets: Vec<IpNet>| nets.into_iter().map(|net| (net, None)).collect::<Vec<_>>();
-            let (gone, come) = (ours(gone), ours(come));
-            if gone.is_empty() || come.is_empty() {
-                text += &self.removals(list, &gone);
-                text += &self.additions(list, &lasting(come));
-            } else {
-                let _ = writeln!(text, "flush set inet {} {}", self.plan.table, list.name(set));
-                text += &self.additions(list, &lasting(networks.widest().filter(|net| Set::of(net) == set).collect()));
-            }
-        }
-        text
-    }
-
-    /// Learns of networks that others have added, before ours change beside them.
-    fn heed_networks_of_others(&mut self) {
-        for set in [Set::Networks4, Set::Networks6] {
-            // What cannot be read is not there, as far as is known; the kernel refuses what overlaps.
-            let held = self.nets(List::Blocks, set).unwrap_or_default();
-            let new: Vec<IpNet> = held.into_iter().map(|(net, _)| net).collect();
-            self.networks.change(&new, &[]);
-        }
-    }
-
-    /// What is held, and what a network that is held covers.
-    fn held(&self) -> Result<HashSet<IpNet>, Error> {
-        let mut held: HashSet<IpNet> = self.all_blocks()?.into_iter().map(|(net, _)| net).collect();
-        let shown = Networks::new(held.iter().copied());
-        held.extend(self.networks.all().filter(|net| shown.covers(net)));
-        Ok(held)
-    }
-
-    /// Looks at the structure, and at the elements where others may have touched them and it takes no too large a part of
-    /// the time, or in any case.
-    fn look(&mut self, book: &Book, now: UnixTime, closely: bool) -> Verified {
-        let mended = match self.look_at_structure() {
-            Ok(mended) => mended,
-            Err(trouble) => return trouble.with_all_lost(book),
-        };
-        let repaired = !mended.is_empty();
-        let mut verified = Verified { mended, ..Verified::default() };
-        if repaired || closely || (self.elements_in_doubt && self.clock.now().monotonic >= self.next_elements) {
-            verified.join(self.look_at_elements(book, now));
-            verified.join(self.look_at_admitted());
-        }
-        verified
-    }
-
-    /// Makes all but the elements what it should be, and says what it was not.
-    fn look_at_structure(&mut self) -> Result<Vec<String>, Trouble> {
-        let before = self.netlink.generation().ok();
-        let faults = match self.show() {
-            Ok(shown) => self.sound.lacking(&shown),
-            Err(NoAnswer::NotThere) => vec![format!("table inet {}", self.plan.table)],
-            Err(no_answer) => return Err(Trouble::Unread(no_answer.into())),
-        };
-        if faults.is_empty() {
-            // What changes from now on is seen at the next look.
-            self.generation = before;
-            return Ok(faults);
-        }
-        let was = self.sound.clone();
-        self.elements_in_doubt = true;
-        match self.make() {
-            Ok(()) if was == self.sound => Ok(faults),
-            made => {
-                self.sound = was;
-                Err(Trouble::Unmended(made.err().unwrap_or_else(|| self.idle())))
-            }
-        }
-    }
-
-    fn look_at_elements(&mut self, book: &Book, now: UnixTime) -> Verified {
-        let began = self.clock.now().monotonic;
-        let held = match self.all_blocks() {
-            Ok(held) => held,
-            Err(error) => return Verified::failed(error),
-        };
-        let ended = self.clock.now().monotonic;
-        self.next_elements = ended + (ended - began) * SHARE;
-        self.elements_in_doubt = false;
-        self.until_close_look = CLOSE_LOOK_EVERY;
-        let mut verified = Verified::default();
-        let steps = self.differences(book, &held, now, &mut verified.mended);
-        // Networks that others have added stay, and what we add must not overlap them.
-        self.networks = Networks::new(held.iter().map(|(net, _)| *net).chain(book.by_end().map(|(net, _)| net)));
-        let shown = Networks::new(held.iter().map(|(net, _)| *net));
-        let come: BTreeSet<IpNet> = self.networks.widest().filter(|net| !shown.has(net)).collect();
-        let gone: BTreeSet<IpNet> = shown.all().filter(|net| self.networks.covers(net)).collect();
-        let text = self.ranges(List::Blocks, &gone, &come, &self.networks);
-        let mut outcome = if text.is_empty() { Ok(()) } else { self.commit(&text).map(drop) };
-        outcome = outcome.and_then(|()| self.commit_steps(book, &steps, now).map(drop));
-        if text.is_empty() && steps.is_empty() {
-            return verified;
-        }
-        match (outcome, self.held()) {
-            (Ok(()), Ok(held)) if steps.iter().all(|step| held.contains(&step.net())) => {}
-            (outcome, held) => {
-                let error = outcome.err().map_or_else(|| self.idle(), Error::from);
-                let ours: Vec<Step> = book.by_end().map(|(net, block)| Step::Add(net, block.end)).collect();
-                if let Ok(held) = held {
-                    verified.lost = not_in_effect(&ours, Some(&held), &error.0);
-                }
-                verified.failed.push(error);
-            }
-        }
-        verified
-    }
-
-    /// What is to be added or renewed, and in words what was wrong. What others have added stays, for as long as they
-    /// said: whoever types `nft add element` means it.
-    fn differences(
-        &self,
-        book: &Book,
-        held: &[(IpNet, Option<u64>)],
-        now: UnixTime,
-        mended: &mut Vec<String>,
-    ) -> Vec<Step> {
-        let there: HashMap<IpNet, Option<u64>> = held.iter().copied().collect();
-        let shown = Networks::new(held.iter().map(|(net, _)| *net));
-        let mut steps = Vec::new();
-        for family in Family::BOTH {
-            let (mut wanted, mut missing, mut early) = (0, 0, 0);
-            for (net, block) in book.by_end().filter(|(net, _)| Family::of(net) == family) {
-                wanted += 1;
-                let due = timeout(block.end, now);
-                match there.get(&net) {
-                    // A network around it does what it should do.
-                    None if Set::of(&net).has_ranges() && shown.covers(&net) => continue,
-                    // About to be freed.
-                    None if block.end <= now + SLACK => continue,
-                    None => missing += 1,
-                    Some(_) if Set::of(&net).has_ranges() => continue,
-                    Some(Some(seconds)) if seconds + SLACK < due => early += 1,
-                    Some(Some(seconds)) if *seconds <= due + SLACK => continue,
-                    // It stays for too long: nobody was unprotected, so there is nothing to tell.
-                    Some(_) => {}
-                }
-                if !Set::of(&net).has_ranges() {
-                    steps.push(Step::Add(net, block.end));
-                }
-            }
-            let mut faults = Faults::none(family);
-            faults.add_missing(missing, wanted);
-            if early > 0 {
-                faults.add(format_args!("the end of {early} blocks"));
-            }
-            mended.extend(faults.into_texts());
-        }
-        steps
-    }
-
-    /// After a success that did not change the kernel: what was to be added and is not there.
-    fn not_added(&self, steps: &[Step]) -> Vec<Refused> {
-        let why = self.idle();
-        let is_there = |step: &&Step| {
-            let (set, net) = (Set::of(&step.net()), step.net());
-            set.has_ranges() || shown::element(&self.netlink, &self.plan.table, set, &net).is_ok()
-        };
-        steps.iter().filter(|step| !step.removes() && !is_there(step)).map(|step| step.refused(&why.0)).collect()
-    }
-
-    /// Makes these changes, in as few transactions as the kernel takes. Says whether the kernel changed.
-    fn commit_steps(&mut self, book: &Book, steps: &[Step], now: UnixTime) -> Result<bool, Failure> {
-        let mut changed = false;
-        let mut done = 0;
-        while done < steps.len() {
-            let some = &steps[done..(done + self.max_elements).min(steps.len())];
-            let (text, networks) = self.text(book, some, now);
-            match self.commit(&text) {
-                Ok(did) => changed |= did,
-                Err(failure) if is_too_long(&failure) && some.len() > 1 => {
-                    self.max_elements = some.len().div_ceil(2);
-                    continue;
-                }
-                Err(failure) => return Err(failure),
-            }
-            self.networks = networks;
-            done += some.len();
-        }
-        Ok(changed)
-    }
 }
 
 /// Whether a transaction was refused for its size.
 fn is_too_long(failure: &Failure) -> bool {
     ["Message too long", "No buffer space"].iter().any(|text| failure.complaint().contains(text))
-}
-
-/// Why the structure of the table is not known to be right.
-enum Trouble {
-    Unread(Error),
-    /// It is wrong, so nobody is blocked.
-    Unmended(Error),
-}
-
-impl Trouble {
-    fn error(self) -> Error {
-        match self {
-            Trouble::Unread(error) | Trouble::Unmended(error) => error,
-        }
-    }
-
-    fn with_all_lost(self, book: &Book) -> Verified {
-        let lost = match &self {
-            Trouble::Unread(_) => Vec::new(),
-            Trouble::Unmended(error) => book.by_end().map(|(net, _)| Refused { net, why: error.0.clone() }).collect(),
-        };
-        Verified { lost, ..Verified::failed(self.error()) }
-    }
-}
-
-/// Steps that are tried in parts.
-struct Attempt<'a> {
-    nft: &'a mut Nft,
-    book: &'a Book,
-    now: UnixTime,
-}
-
-impl Taker for Attempt<'_> {
-    fn commit(&mut self, steps: &[Step]) -> Result<(), Failure> {
-        self.nft.commit_steps(self.book, steps, self.now).map(drop)
-    }
-
-    fn held(&self) -> Option<HashSet<IpNet>> {
-        self.nft.held().ok()
-    }
 }
 
 impl Firewall for Nft {
