@@ -11,8 +11,8 @@ use crate::lab::{Lab, wait_until};
 /// Seconds between its looks at INPUT. The real one takes a few.
 const PAUSE: &str = "0.5";
 
-/// Looks of it that the two have to get along for.
-const LOOKS: usize = 40;
+/// Looks of it that the two have to get along for: a minute.
+const LOOKS: usize = 120;
 
 /// The program, killed when it is dropped.
 struct FreePbx(Child);
@@ -70,7 +70,9 @@ fn stand_beside(backend: &str, variant: Variant) {
         }
         let (restarts, looks) = (logged(lab, "restart"), logged(lab, "check"));
         let before = if backend == "nft" { before } else { arrived.attacks() };
-        wait_until("its looks", || logged(lab, "check") >= looks + LOOKS);
+        for look in 1..=LOOKS {
+            wait_until("its looks", || logged(lab, "check") >= looks + look);
+        }
         assert_eq!(arrived.attacks(), before, "{}", lab.log());
         assert_eq!(logged(lab, "restart"), restarts, "{}", lab.log());
         assert!(restarts <= 1, "it began anew {restarts} times");
