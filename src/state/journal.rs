@@ -121,15 +121,17 @@ impl Journal {
     pub fn append<R: Borrow<Record>>(&mut self, records: impl IntoIterator<Item = R>) -> Result<(), Error> {
         let mut lines = String::new();
         let mut count = 0;
+        let mut appended = Ok(());
         for record in records {
             record.borrow().push_line(&mut lines);
             count += 1;
             if lines.len() >= PIECE {
-                self.append_lines(&lines, std::mem::take(&mut count))?;
+                // A file that is prepared beside one that fails gets every piece all the same.
+                appended = appended.and(self.append_lines(&lines, std::mem::take(&mut count)));
                 lines.clear();
             }
         }
-        if count > 0 { self.append_lines(&lines, count) } else { Ok(()) }
+        if count > 0 { appended.and(self.append_lines(&lines, count)) } else { appended }
     }
 
     fn append_lines(&mut self, lines: &str, records: usize) -> Result<(), Error> {

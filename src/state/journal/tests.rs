@@ -137,6 +137,25 @@ fn after_a_failed_write_it_catches_up_with_all_there_is() {
 }
 
 #[test]
+fn what_one_file_refuses_the_next_one_gets_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bans");
+    let (mut journal, _) = open(&path);
+    journal.current.as_mut().unwrap().file = full_disk();
+    journal.append([blocked("203.0.113.7/32", 10)]).unwrap_err();
+    let mut book = Book::default();
+    let (net, first) = block("203.0.113.7/32", 10);
+    book.insert(net, first);
+    tend_until(&mut journal, &book, |journal| journal.next.is_some());
+    // Several pieces.
+    let many: Vec<Record> = (0..10_000).map(|n| blocked(&format!("10.0.{}.{}/32", n / 256, n % 256), 30)).collect();
+    assert!(journal.append(&many).is_err());
+    tend_until(&mut journal, &book, |journal| journal.behind.is_none());
+    drop(journal);
+    assert_eq!(open(&path).1.blocks.len(), 10_001);
+}
+
+#[test]
 fn a_clean_stop_writes_what_was_missing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bans");
