@@ -11,9 +11,10 @@ fn a_log_that_cannot_be_reopened_goes_on_and_says_so_and_the_level_follows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sipban.log");
     let log = logging::start(Target::File(path.clone()), LevelFilter::Info, Clock::start()).unwrap();
-    log::debug!("not shown");
+    log::debug!(target: "sipban::owner", "not shown");
     log.reopen(&folder.path().join("no/sipban.log"), LevelFilter::Debug);
-    log::debug!("shown");
+    log::debug!(target: "ureq::run", "of a library");
+    log::debug!(target: "sipban::owner", "shown");
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = text.lines().map(|line| &line[22..]).collect();
     assert_eq!(lines.len(), 2, "{text}");
