@@ -226,7 +226,8 @@ impl Chain {
     }
 
     /// Sees how the rules last made are listed. Where another program was at them meanwhile there is nothing to
-    /// learn, and they are made again.
+    /// learn, and they are made again. Those of an earlier process need not be made again if they are known: to list
+    /// 60,000 rules once more to see what became of it takes nft a second.
     fn learn(&mut self, listing: &Listing) {
         if let Some(shielding) = &mut self.shielding {
             shielding.learn(listing);
@@ -234,6 +235,8 @@ impl Chain {
         if std::mem::take(&mut self.jumps_to_learn) {
             let whole = listing.jumps.len() == self.wanted_jumps.len();
             self.listed_jumps = whole.then(|| listing.jumps.clone());
+        } else if self.listed_jumps.is_none() && self.are_ours(&listing.jumps) {
+            self.listed_jumps = Some(listing.jumps.clone());
         }
     }
 

@@ -67,11 +67,12 @@ pub(super) fn jumps(
     Ok(matches.into_iter().map(lead).collect())
 }
 
-/// A rule for each range, so that another one is another rule and those there are stay untouched.
+/// A rule for each range, so that another one is another rule and those there are stay untouched. In the words that it
+/// is listed with, so that one left by an earlier process is known again.
 fn port_matches<'a>(protocol: &'a str, ranges: &'a [(u16, u16)]) -> impl Iterator<Item = String> + 'a {
     ranges.iter().map(move |(first, last)| match first == last {
-        true => format!("-p {protocol} --dport {first}"),
-        false => format!("-p {protocol} --dport {first}:{last}"),
+        true => format!("-p {protocol} -m {protocol} --dport {first}"),
+        false => format!("-p {protocol} -m {protocol} --dport {first}:{last}"),
     })
 }
 
@@ -116,9 +117,9 @@ mod tests {
         assert_eq!(jumps(Traffic::Match(words("-p udp --dport 5060")), None), ["-p udp --dport 5060 -j c"]);
         let ports = Traffic::Ports { udp: vec![(5060, 5061), (5080, 5080)], tcp: vec![(5060, 5061)] };
         let expected = [
-            "-i eth0 -p udp --dport 5060:5061 -j c",
-            "-i eth0 -p udp --dport 5080 -j c",
-            "-i eth0 -p tcp --dport 5060:5061 -j c",
+            "-i eth0 -p udp -m udp --dport 5060:5061 -j c",
+            "-i eth0 -p udp -m udp --dport 5080 -j c",
+            "-i eth0 -p tcp -m tcp --dport 5060:5061 -j c",
         ];
         assert_eq!(jumps(ports, Some("eth0")), expected);
     }

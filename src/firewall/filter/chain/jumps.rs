@@ -46,11 +46,20 @@ impl Chain {
     /// Jumps at the head of the place, in this order.
     fn insertions(&self, jumps: &[String]) -> String {
         let hook = self.place.hook();
-        let comment = |jump: &String| match jump.rsplit_once("-j ") {
+        jumps.iter().rev().map(|jump| format!("-I {hook} 1 {}\n", self.as_made(jump))).collect()
+    }
+
+    /// A jump as it is told to iptables here.
+    fn as_made(&self, jump: &str) -> String {
+        match jump.rsplit_once("-j ") {
             Some((matches, to)) if self.beside_freepbx => format!("{matches}{FREEPBX_COMMENT}-j {to}"),
-            _ => jump.clone(),
-        };
-        jumps.iter().rev().map(|jump| format!("-I {hook} 1 {}\n", comment(jump))).collect()
+            _ => jump.to_owned(),
+        }
+    }
+
+    /// Whether these are our jumps, word for word: then an earlier process made them.
+    pub(super) fn are_ours(&self, jumps: &[String]) -> bool {
+        self.wanted_jumps.iter().map(|jump| self.as_made(jump)).eq(jumps.iter().cloned())
     }
 
     /// From now on our jumps are to stand before those of FreePBX's firewall, if that has come.
