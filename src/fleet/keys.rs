@@ -55,7 +55,7 @@ impl Keys {
 }
 
 /// All that a member ever asks of the server.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "xadd",
     "xread",
     "xinfo|stream",
@@ -69,6 +69,7 @@ const COMMANDS: [&str; 13] = [
     "scan",
     "time",
     "ping",
+    "select",
 ];
 
 #[cfg(test)]
@@ -91,5 +92,7 @@ mod tests {
         let rules = Keys::new("main").rules("pbx1");
         let written: Vec<&str> = rules.split(' ').filter(|word| word.starts_with('~')).collect();
         assert_eq!(written, ["~sipban:{main}:s:pbx1", "~sipban:{main}:b:pbx1", "~sipban:{main}:h:pbx1"]);
+        // For a database of the fleet's own.
+        assert!(rules.contains(" +select"), "{rules}");
     }
 }

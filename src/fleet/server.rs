@@ -79,7 +79,11 @@ impl Server {
                 login.arg(user);
             }
             server.ask(login.arg(password)).map_err(|why| match why {
-                Error::Refused(why) => Error::Refused(format!("the server refuses user or password ({why})")),
+                // Some servers repeat what they do not understand.
+                Error::Refused(why) => {
+                    let why = if password.is_empty() { why } else { why.replace(password, "...") };
+                    Error::Refused(format!("the server refuses user or password ({why})"))
+                }
                 Error::Lost(why) => lost(&why),
                 why => why,
             })?;

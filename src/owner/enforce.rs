@@ -37,6 +37,10 @@ impl Owner {
         let homes: Vec<IpNet> = homes.collect();
         self.admit(&homes, now);
         self.spare_more_in_lists(&homes);
+        // One may have logged in through a port that is not guarded.
+        if homes.iter().any(|home| self.is_blocked_by_others(home)) {
+            self.spare_others(now);
+        }
         records.extend(memories.into_iter().map(Record::Remember));
         if plan.make_room(&self.gate()) {
             let most = self.firewall.capacity();

@@ -10,7 +10,8 @@
 mod asked;
 mod force;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,7 +70,8 @@ pub(super) struct Others {
     doubtful: BTreeSet<IpNet>,
     thought: Now,
     members: Vec<Sign>,
-    /// The members' own addresses.
+    /// The members' own addresses, as each told them last: one that gives no sign of life is a member all the same.
+    told: HashMap<String, Vec<IpAddr>>,
     addresses: Allowlist,
     links: [LinkStatus; 2],
     behind: Duration,
@@ -102,6 +104,7 @@ impl Owner {
             doubtful: BTreeSet::new(),
             thought: now,
             members: Vec::new(),
+            told: HashMap::new(),
             addresses: Allowlist::default(),
             links: [never.clone(), never],
             behind: Duration::ZERO,
@@ -156,7 +159,7 @@ impl Owner {
                 let nets: Vec<IpNet> = heard.collect();
                 others.votes.read_up_to(&origin, read);
                 others.changed = true;
-                self.think_over_within(&mut others, nets, now);
+                self.think_over_of(&origin, &mut others, nets, now);
                 self.others = Some(others);
                 return self.pardon(&pardoned, now);
             }
@@ -164,7 +167,7 @@ impl Owner {
                 let nets = others.votes.hear_set(&origin, &set, lacks, longest, now.wall);
                 others.votes.read_up_to(&origin, read);
                 others.changed = true;
-                self.think_over_within(&mut others, nets, now);
+                self.think_over_of(&origin, &mut others, nets, now);
             }
             Heard::Unfit { origin, why } => {
                 others.unfit += 1;
@@ -310,8 +313,13 @@ impl Owner {
                 _ => {}
             }
         }
-        let addresses = signs.iter().filter_map(|sign| sign.content.as_ref()).flat_map(|content| &content.addresses);
-        let addresses: Allowlist = addresses.map(|address| IpNet::from(*address)).collect();
+        others.told.retain(|name, _| signs.iter().any(|sign| sign.name == *name));
+        for Sign { name, content } in &signs {
+            if let Some(content) = content {
+                others.told.insert(name.clone(), content.addresses.clone());
+            }
+        }
+        let addresses: Allowlist = others.told.values().flatten().map(|address| IpNet::from(*address)).collect();
         others.members = signs;
         if addresses != others.addresses {
             others.addresses = addresses;

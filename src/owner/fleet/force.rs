@@ -12,8 +12,9 @@ use crate::firewall::{Change, Refused};
 use crate::fleet::votes::Word;
 use crate::hook::Fact;
 use crate::judge;
-use crate::model::block::{Block, Proof, Reason};
+use crate::model::block::{Block, Proof};
 use crate::model::clock::Now;
+use crate::model::member::ADMIN;
 use crate::model::net::Plain;
 
 /// What is to become of an address that others block.
@@ -37,6 +38,11 @@ impl Owner {
         self.think_over(&mut others, spared, now);
         self.others = Some(others);
         self.tell_own_addresses();
+    }
+
+    /// Thinks over what `origin` said something of. What the administrator says of a network is so for all within it.
+    pub(super) fn think_over_of(&mut self, origin: &str, others: &mut Others, nets: Vec<IpNet>, now: Now) {
+        if origin == ADMIN { self.think_over_within(others, nets, now) } else { self.think_over(others, nets, now) }
     }
 
     /// The same as [`Owner::think_over`] for these and all that others said of anything within them.
@@ -79,13 +85,14 @@ impl Owner {
             let is_pardoned = others.votes.pardon(net, now.wall).is_some();
             return Stance::Nothing(if is_pardoned { "Pardoned" } else { "Withdrawn" });
         };
+        let by_admin = origins.contains(&ADMIN);
         let origins = origins.join(", ");
         if let Some(why) = self.why_spared(others, net) {
             return Stance::Spare(format!("FLEET => {} not blocked ({reason}, says {origins}): {why}", Plain(*net)));
         }
         let is_new = others.book.get(net).is_none();
         // What others see may be what is wrong here too: a directory of accounts that all of them share.
-        let is_bad_weather = self.evidence.refusing().is_some() && reason != Reason::Manual;
+        let is_bad_weather = self.evidence.refusing().is_some() && !by_admin;
         if is_new && (is_bad_weather || others.book.len() >= others.firewall.capacity()) {
             return Stance::Wait;
         }
