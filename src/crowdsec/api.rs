@@ -73,14 +73,15 @@ impl Api {
     /// Reports these alerts, after a login if it takes one.
     pub(super) fn report(&mut self, alerts: &[Value]) -> Result<(), String> {
         let body = json!(alerts).to_string();
-        if self.token.is_some() && self.post_alerts(&body)?.status != 401 {
-            return Ok(());
+        if self.token.is_some() {
+            match self.post_alerts(&body)?.status {
+                // The token has ended.
+                401 | 403 => {}
+                status => return taken(status),
+            }
         }
         self.login()?;
-        match self.post_alerts(&body)?.status {
-            200 | 201 => Ok(()),
-            status => Err(format!("the server does not take alerts: it answers {status}")),
-        }
+        taken(self.post_alerts(&body)?.status)
     }
 
     /// Logs in as a machine.
@@ -108,6 +109,14 @@ impl Api {
         let token = format!("Bearer {}", self.token.as_deref().unwrap_or_default());
         let url = format!("{}/v1/alerts", self.base);
         self.client.post(&url, &[("Authorization", &token)], body.as_bytes())
+    }
+}
+
+/// Why alerts are not taken with this status, if they are not.
+fn taken(status: u16) -> Result<(), String> {
+    match status {
+        200 | 201 => Ok(()),
+        status => Err(format!("the server does not take alerts: it answers {status}")),
     }
 }
 

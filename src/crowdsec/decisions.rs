@@ -128,7 +128,7 @@ impl Decisions {
     fn read(&self, one: Decision, now: UnixTime) -> Option<(i64, (IpNet, UnixTime))> {
         let is_net = one.scope.eq_ignore_ascii_case("ip") || one.scope.eq_ignore_ascii_case("range");
         let Plain(net) = one.value.parse().ok().filter(|_| is_net && one.kind.eq_ignore_ascii_case("ban"))?;
-        let is_own = one.scenario.starts_with(OURS) && self.own.contains_key(&net);
+        let is_own = one.scenario.starts_with(OURS) && self.own.get(&net).is_some_and(|end| *end > now);
         let seconds = seconds(&one.duration)?;
         (!is_own && !is_too_wide(&net)).then_some((one.id, (net, now + seconds)))
     }
@@ -233,12 +233,18 @@ mod tests {
     fn what_we_reported_does_not_come_back() {
         let mut decisions = Decisions::default();
         decisions.reported("45.10.1.1".parse::<Plain>().unwrap().0, UnixTime(900), NOW);
-        let mut answer = stream(&[(1, "45.10.1.1"), (2, "45.10.1.2")], &[]);
-        for one in answer.new.iter_mut().flatten() {
-            one.scenario = format!("{OURS}invalid-account");
-        }
-        decisions.whole(answer, NOW).unwrap();
+        let answer = || {
+            let mut answer = stream(&[(1, "45.10.1.1"), (2, "45.10.1.2")], &[]);
+            for one in answer.new.iter_mut().flatten() {
+                one.scenario = format!("{OURS}invalid-account");
+            }
+            answer
+        };
+        decisions.whole(answer(), NOW).unwrap();
         assert_eq!(held(&decisions), ["45.10.1.2"], "that of another PBX does");
+        let later = UnixTime(901);
+        decisions.whole(answer(), later).unwrap();
+        assert_eq!(decisions.entries(later).len(), 2, "ours has ended, so it is another's");
     }
 
     #[test]

@@ -130,6 +130,8 @@ pub(super) struct Keeper {
     wanted: BTreeMap<String, Arc<Nets>>,
     /// Those that the kernel has so, but for whoever is spared.
     in_force: BTreeSet<String>,
+    /// Lists that have ended and could not be removed yet.
+    ending: BTreeSet<String>,
     is_set_up: bool,
     /// What failed last, told once.
     told: BTreeMap<String, String>,
@@ -154,6 +156,7 @@ impl Keeper {
             spared: Nets::default(),
             wanted: BTreeMap::new(),
             in_force: BTreeSet::new(),
+            ending: BTreeSet::new(),
             is_set_up: false,
             told: BTreeMap::new(),
         }
@@ -276,6 +279,9 @@ impl Keeper {
         self.wanted.remove(name);
         self.in_force.remove(name);
         let removed = if self.set_up() { self.firewall.remove(name) } else { Ok(()) };
+        if removed.is_err() {
+            self.ending.insert(name.to_owned());
+        }
         self.board.write(name, |entry| {
             entry.nets = Arc::default();
             entry.is_in_force = false;
@@ -324,6 +330,12 @@ impl Keeper {
                     self.in_force.retain(|name| !look.lost.contains(name));
                 }
                 Err(why) => self.tell("rules", Some(format!("it is not known whether the lists are in force: {why}"))),
+            }
+        }
+        let ending = mem::take(&mut self.ending);
+        for name in ending {
+            if !self.wanted.contains_key(&name) {
+                self.end(&name);
             }
         }
         self.put_missing();

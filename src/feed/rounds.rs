@@ -64,6 +64,9 @@ pub(super) fn feeds(
             feed.copy = copy;
             feed.due = now.monotonic + schedule::usual(&feed.config).saturating_sub(age);
             feed.show(desk, now.wall);
+        } else {
+            // What an earlier process left in force has ended.
+            desk.list(&feed.name, None);
         }
         feed
     };
