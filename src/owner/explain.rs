@@ -99,7 +99,7 @@ impl Owner {
             self.dropped_due = now.monotonic + DROPPED_EVERY;
         }
         let mut blocks = BTreeMap::<Blocks, u64>::new();
-        for (net, block) in self.book.by_end() {
+        for (net, block) in self.book.least_sure() {
             let is_ipv6 = net.addr().is_ipv6();
             *blocks.entry(Blocks { member: None, reason: block.reason, is_ipv6 }).or_default() += 1;
         }

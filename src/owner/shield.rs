@@ -141,7 +141,7 @@ impl Owner {
             }
             return;
         }
-        let floods = self.book.by_end().filter(|(_, block)| block.reason == Reason::Flood).count();
+        let floods = self.book.least_sure().filter(|(_, block)| block.reason == Reason::Flood).count();
         patient.retain(|source| self.gate().forbids(source).is_none());
         if patient.len() > MOST_BLOCKS.saturating_sub(floods) {
             let text = format!(
