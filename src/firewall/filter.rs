@@ -142,7 +142,7 @@ impl Filter {
 
     /// Whether the kernel took the shield.
     pub(super) fn is_shielded(&self) -> bool {
-        self.v4.is_shielded()
+        self.v4.is_shielded() || self.v6.as_ref().is_ok_and(Chain::is_shielded)
     }
 
     /// Whether the kernel took the rules that tell scanners.

@@ -28,6 +28,9 @@ const STRANGERS_COUNTED: u32 = 4 * STRANGERS;
 /// at once.
 const MEASURED: u32 = 2_000;
 
+/// At most this many packets of each scanner are told in a second while the shield only counts, and twice as many at once.
+const TOLD: u32 = 5;
+
 /// At most this many lost packets of one stranger are counted at a time. Before Linux 4.10, or with iptables before 1.6.1,
 /// the second.
 pub(super) const COUNTED: [u32; 2] = [86_000, 10_000];
@@ -125,11 +128,11 @@ impl Strangers {
 
     fn rules(&self) -> Rules {
         let Names { shield, measure, shed } = &self.names;
-        let (gate, strangers) = match self.config.mode {
-            ShieldMode::Count => {
-                (format!("-m limit --limit {MEASURED}/sec --limit-burst {} ", 2 * MEASURED), STRANGERS_COUNTED)
-            }
-            _ => (String::new(), STRANGERS),
+        // A full table drops packets of those it does not hold, so where nothing is to be dropped none may become full.
+        let at_most = |count: u32| format!("-m limit --limit {count}/sec --limit-burst {} ", 2 * count);
+        let (gate, told, strangers) = match self.config.mode {
+            ShieldMode::Count => (at_most(MEASURED), at_most(TOLD), STRANGERS_COUNTED),
+            _ => (String::new(), String::new(), STRANGERS),
         };
         let ports = match self.all_traffic {
             true => format!("--dport {}:{} ", SIP.start(), SIP.end()),
@@ -141,7 +144,7 @@ impl Strangers {
         let scanners = self.scanners.iter().map(|scanner| {
             let hex: String = scanner.pattern().iter().map(|byte| format!("{byte:02x}")).collect();
             let search = format!("--algo bm --icase --from {from} --to 1500 --hex-string \"|{hex}|\"");
-            format!("-p udp {ports}-m string {search} -g {shed}")
+            format!("-p udp {ports}-m string {search} {told}-g {shed}")
         });
         // Of TCP only the first packet of a connection counts.
         let measured = [format!("-p udp {ports}"), format!("-p tcp {ports}--tcp-flags SYN,ACK SYN ")];
@@ -184,6 +187,7 @@ impl Strangers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firewall::shield::scanners;
 
     fn strangers(mode: ShieldMode) -> Strangers {
         let config = ShieldConfig { mode, shed: 60, patience: 60, scanners: false };
@@ -197,6 +201,14 @@ mod tests {
         let text = strangers(ShieldMode::Count).text();
         assert!(!text.contains("DROP"), "{text}");
         assert_eq!(text.matches("-m limit").count(), 2, "{text}");
+        let scanners = scanners::parse("friendly-scanner # its documentation").unwrap();
+        let known = Strangers { scanners, ..strangers(ShieldMode::Count) }.text();
+        assert_eq!(known.matches("-m limit").count(), 3, "{known}");
+        const {
+            assert!(
+                (TOLD as u64 * (PERIOD + 1) + 2 * TOLD as u64) * scanners::MOST as u64 <= MOST_LISTED as u64 / 4 * 3
+            )
+        };
         // The kernel looks for what has ended once a second. UDP and TCP have tables of their own.
         const { assert!((MEASURED as u64 * (FORGOTTEN + 1) + 2 * MEASURED as u64) * 4 <= STRANGERS_COUNTED as u64 * 3) };
     }

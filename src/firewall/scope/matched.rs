@@ -13,7 +13,8 @@ pub struct Matched {
     pub exact: bool,
 }
 
-const ALL: (u16, u16) = (0, u16::MAX);
+/// All ports.
+pub const ALL: (u16, u16) = (0, u16::MAX);
 
 /// Reads a match, given as arguments. `None` if it cannot be told what it is for.
 pub fn matched(words: &[String]) -> Option<Matched> {

@@ -6,7 +6,7 @@ use crate::file;
 use crate::firewall::Error;
 
 /// At most 32 scanners: a packet of a stranger is searched for each.
-const MOST: usize = 32;
+pub(in crate::firewall) const MOST: usize = 32;
 
 /// At most 64 characters has what a scanner calls itself. The kernel takes patterns of 128 bytes.
 const LONGEST: usize = 64;
@@ -47,7 +47,7 @@ pub(in crate::firewall) fn load(path: &Path) -> Result<Vec<Scanner>, Error> {
 }
 
 /// Or what is wrong, each with the number of its line.
-fn parse(text: &str) -> Result<Vec<Scanner>, Vec<(usize, String)>> {
+pub(in crate::firewall) fn parse(text: &str) -> Result<Vec<Scanner>, Vec<(usize, String)>> {
     let (mut scanners, mut wrong): (Vec<Scanner>, _) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         let (name, source) = line.split_once('#').unwrap_or((line, ""));

@@ -8,6 +8,7 @@ use crate::firewall::body::{Faults, Origin};
 use crate::firewall::family::Family;
 use crate::firewall::filter::listing::Listing;
 use crate::firewall::filter::strangers::{COUNTED, Rules, Strangers};
+use crate::firewall::scope::matched::{ALL, matched};
 use crate::firewall::shield::scanners::Scanner;
 use crate::firewall::{Error, Traffic};
 
@@ -35,7 +36,11 @@ impl Shielding {
             return None;
         }
         let admitted = set.map(|_| Origin::Set(family.admitted_set_name(&config.set_name)));
-        let all_traffic = *traffic == Traffic::All;
+        let all_traffic = match traffic {
+            Traffic::All => true,
+            Traffic::Match(words) => matched(words).is_none_or(|matched| matched.udp.contains(&ALL)),
+            Traffic::Ports { .. } => false,
+        };
         let strangers =
             Strangers::new(family, &config.chain, config.shield, all_traffic, admitted.into_iter().collect());
         Some(Shielding { strangers, listed: None, to_learn: false, taken: false })
