@@ -13,7 +13,7 @@ use super::budget::MOST_LIVE;
 use super::entry::Entry;
 use super::keys::Keys;
 use super::place::{Id, Onward};
-use super::server::{Error, Server, refusal};
+use super::server::{End, Error, Server, refusal};
 use super::sign::{Content, MOST_SIGN, Sign};
 use super::votes::{Lacks, MOST_MEMBERS};
 use super::{Heard, Link, RETRY, Side, Tell, later};
@@ -51,19 +51,6 @@ pub(super) struct Reader {
     streams: BTreeMap<String, Stream>,
     tell: Tell,
     clock: Clock,
-}
-
-/// Why there is nothing more to read.
-enum End {
-    /// The owner is gone, and so is the process.
-    OwnerGone,
-    Failed(Error),
-}
-
-impl From<Error> for End {
-    fn from(error: Error) -> End {
-        End::Failed(error)
-    }
 }
 
 /// The server's clock: its time at one moment of ours.

@@ -40,6 +40,19 @@ pub enum Error {
     Overlong(usize),
 }
 
+/// Why a thread does not go on with its connection.
+pub(super) enum End {
+    /// The owner is gone, and so is the process.
+    OwnerGone,
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> End {
+        End::Failed(error)
+    }
+}
+
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").finish_non_exhaustive()

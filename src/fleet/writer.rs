@@ -14,7 +14,7 @@ use super::budget::MOST_LIVE;
 use super::entry::{Entry, Live};
 use super::keys::Keys;
 use super::saying::saying;
-use super::server::{Error, Server, refusal};
+use super::server::{End, Error, Server, refusal};
 use super::sign::{Content, MOST_ADDRESSES};
 use super::{Gauge, Heard, Link, Order, RETRY, Side, Tell, later, memory};
 use crate::config::Fleet as Config;
@@ -48,19 +48,6 @@ pub(super) struct Writer {
     own: Content,
     /// What was last said of the connection.
     link: Option<Link>,
-}
-
-/// Why nothing more is written.
-enum End {
-    /// The owner is gone, and so is the process.
-    OwnerGone,
-    Failed(Error),
-}
-
-impl From<Error> for End {
-    fn from(error: Error) -> End {
-        End::Failed(error)
-    }
 }
 
 /// A connection, and what is to be done through it when.
