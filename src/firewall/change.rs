@@ -1,6 +1,6 @@
 //! A change: what of it is to be done, and what became of it. The same for every backend.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ipnet::IpNet;
 
@@ -66,24 +66,25 @@ pub(super) fn settle(
     change: &Change,
     unguarded: impl Fn(Family) -> Option<Error>,
 ) -> (Vec<Step>, Vec<Refused>) {
-    let (mut additions, mut refused) = (Vec::new(), Vec::new());
-    let mut seen = HashSet::new();
+    let mut refused = Vec::new();
+    let mut added: Vec<(IpNet, UnixTime)> = Vec::with_capacity(change.add.len());
     for (net, end) in change.add.iter().map(|(net, end)| (net.trunc(), *end)) {
-        let step = Step::Add(net, end);
         if net.prefix_len() == 0 {
-            refused.push(step.refused("a block of all addresses would leave nobody to serve"));
+            refused.push(Step::Add(net, end).refused("a block of all addresses would leave nobody to serve"));
         } else if let Some(error) = unguarded(Family::of(&net)) {
-            refused.push(step.refused(&error.0));
-        } else if seen.insert(net) {
-            additions.push(step);
+            refused.push(Step::Add(net, end).refused(&error.0));
+        } else {
+            added.push((net, end));
         }
     }
+    added.sort_by_key(|(net, _)| *net);
+    added.dedup_by_key(|(net, _)| *net);
+    let is_added = |net: &IpNet| added.binary_search_by_key(net, |(net, _)| *net).is_ok();
     // Where a family has no rules, nothing is in force and nothing need be removed.
     let removed = change.remove.iter().map(IpNet::trunc).filter(|net| unguarded(Family::of(net)).is_none());
-    let mut steps: Vec<Step> =
-        removed.filter(|net| book.get(net).is_some() && seen.insert(*net)).map(Step::Remove).collect();
-    steps.append(&mut additions);
-    (steps, refused)
+    let removed: BTreeSet<IpNet> = removed.filter(|net| book.get(net).is_some() && !is_added(net)).collect();
+    let removals = removed.into_iter().map(Step::Remove);
+    (removals.chain(added.iter().map(|(net, end)| Step::Add(*net, *end))).collect(), refused)
 }
 
 /// Those whose outcome the kernel does not show, given what it holds; all of them where it cannot be read.
@@ -96,10 +97,24 @@ pub(super) fn not_in_effect(steps: &[Step], held: Option<&HashSet<IpNet>>, why: 
     failed.map(|step| step.refused(why)).collect()
 }
 
+/// Why steps were not done.
+#[derive(Debug)]
+pub(super) struct Undone {
+    pub why: String,
+    /// Whether it is certain that none of them was.
+    pub certain: bool,
+}
+
+impl From<Failure> for Undone {
+    fn from(failure: Failure) -> Undone {
+        Undone { why: failure.to_string(), certain: failure.is_verdict() }
+    }
+}
+
 /// Whoever can be given steps.
 pub(super) trait Taker {
-    /// Does all of the steps, or none.
-    fn commit(&mut self, steps: &[Step]) -> Result<(), Failure>;
+    /// Does all of the steps, or none; of different kinds it may do those of one.
+    fn commit(&mut self, steps: &[Step]) -> Result<(), Undone>;
 
     /// What is in force now; `None` if that cannot be seen.
     fn held(&self) -> Option<HashSet<IpNet>>;
@@ -116,11 +131,11 @@ fn halve(taker: &mut impl Taker, steps: &[Step], refused: &mut Vec<Refused>) {
     if steps.is_empty() {
         return;
     }
-    let Err(failure) = taker.commit(steps) else { return };
-    if !failure.is_verdict() {
-        refused.extend(not_in_effect(steps, taker.held().as_ref(), &failure.to_string()));
+    let Err(Undone { why, certain }) = taker.commit(steps) else { return };
+    if !certain {
+        refused.extend(not_in_effect(steps, taker.held().as_ref(), &why));
     } else if steps.len() == 1 || refused.len() >= MAX_CULPRITS {
-        refused.extend(steps.iter().map(|step| step.refused(&failure.to_string())));
+        refused.extend(steps.iter().map(|step| step.refused(&why)));
     } else {
         let (one, other) = steps.split_at(steps.len() / 2);
         halve(taker, one, refused);

@@ -1,12 +1,13 @@
 //! A table of our own, which the kernel leads packets through before it tracks connections, and which nobody else's
 //! flush of the table `filter` touches.
 //!
-//! All changes go through `nft -f -`, one transaction each, in which a packet sees what was before or what is after and
-//! nothing between. All that is read comes from the kernel itself (`netlink`). It counts its changes, whoever makes
-//! them: as long as the number is the one that our own last change made, nobody has touched anything, and nothing
-//! needs to be looked at.
+//! Each change is one transaction, in which a packet sees what was before or what is after and nothing between. Chains,
+//! rules, sets and ranges go through `nft -f -`; addresses, which are to be blocked at once, go to the kernel itself, and
+//! all that is read comes from there (`netlink`). The kernel counts its changes, whoever makes them: as long as the number
+//! is the one that our own last change made, nobody has touched anything, and nothing needs to be looked at.
 
 mod admitted;
+mod batch;
 mod elements;
 pub(super) mod lists;
 mod look;
@@ -14,21 +15,24 @@ mod netlink;
 mod sets;
 mod shown;
 mod strangers;
+mod wire;
 mod words;
 
 use std::collections::HashSet;
+use std::io;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use nix::libc;
 
 use self::admitted::Admitted;
-use self::elements::Attempt;
+use self::batch::Batch;
+use self::elements::{Attempt, Unmade};
 use self::netlink::{Netlink, NoAnswer};
 use self::sets::{List, Networks, Set};
 use self::shown::Structure;
-use self::words::{Features, Plan, Ports};
+use self::words::{Features, PORTS, Plan, Ports};
 use super::change::{divide, not_in_effect, settle};
-use super::run::spare::Spare;
 use super::run::{Failure, Program};
 use super::shield::Shield;
 use super::{Applied, Change, Error, Firewall, FoundBlock, Traffic, Verified, succession};
@@ -37,10 +41,6 @@ use crate::model::book::Book;
 use crate::model::clock::{Clock, UnixTime};
 use crate::model::target::Holder;
 
-/// At most this many elements go into one transaction. A container may allow fewer, and says so ("Message too long"):
-/// then there are more transactions.
-const MAX_ELEMENTS: usize = 65_536;
-
 /// Elements are looked at again after so many looks at the rest, even though nobody seems to have touched them.
 const CLOSE_LOOK_EVERY: u32 = 60;
 
@@ -48,7 +48,7 @@ const CLOSE_LOOK_EVERY: u32 = 60;
 #[derive(Debug)]
 pub struct Nft {
     plan: Plan,
-    nft: Spare,
+    nft: Program,
     /// Name and version, such as `nftables v1.0.6`.
     tool: String,
     netlink: Netlink,
@@ -66,7 +66,6 @@ pub struct Nft {
     elements_in_doubt: bool,
     next_elements: Duration,
     until_close_look: u32,
-    max_elements: usize,
 }
 
 impl Nft {
@@ -81,7 +80,7 @@ impl Nft {
         let netlink = Netlink::open().map_err(|error| Error::from(NoAnswer::from(error)))?;
         Ok(Nft {
             plan: plan(config, traffic)?,
-            nft: Spare::new(nft, &["-f", "-"]),
+            nft,
             tool,
             netlink,
             clock: Clock::start(),
@@ -92,32 +91,52 @@ impl Nft {
             elements_in_doubt: true,
             next_elements: Duration::ZERO,
             until_close_look: 0,
-            max_elements: MAX_ELEMENTS,
         })
     }
 
-    /// Has one transaction made, and keeps count of the kernel's changes. Says whether the kernel changed.
+    /// Has nft make one transaction, and keeps count of the kernel's changes. Says whether the kernel changed.
     fn commit(&mut self, text: &str) -> Result<bool, Failure> {
         let before = self.netlink.generation().ok();
         self.doubt_unless(before);
-        self.nft.feed(text)?;
+        self.nft.run(&["-f", "-"], text)?;
+        let after = self.count_change();
+        Ok(before != after || after.is_none())
+    }
+
+    /// Has the kernel change elements in one transaction, and keeps count of its changes.
+    fn commit_elements(&mut self, write: impl Fn(&mut Batch<'_>)) -> io::Result<()> {
+        let mut made = self.netlink.commit(&self.plan.table, self.generation, &write);
+        if matches!(&made, Err(error) if error.raw_os_error() == Some(libc::ERESTART)) {
+            self.doubt();
+            made = self.netlink.commit(&self.plan.table, None, &write);
+        }
+        made?;
+        self.count_change();
+        Ok(())
+    }
+
+    /// The number of the kernel's last change, after one that was to be ours.
+    fn count_change(&mut self) -> Option<u32> {
         let after = self.netlink.generation().ok();
-        let changed = before != after;
-        let alone = before.map(|before| if changed { before.wrapping_add(1).max(1) } else { before });
-        if self.generation == before && alone == after && after.is_some() {
+        let ours = self.generation.map(|before| before.wrapping_add(1).max(1));
+        if after.is_some() && (after == self.generation || after == ours) {
             self.generation = after;
         } else {
-            self.doubt_unless(None);
+            self.doubt();
         }
-        Ok(changed || after.is_none())
+        after
     }
 
     /// Unless the kernel's last change was ours, nothing is known of what is there.
     fn doubt_unless(&mut self, generation: Option<u32>) {
         if self.generation.is_none() || self.generation != generation {
-            self.generation = None;
-            self.elements_in_doubt = true;
+            self.doubt();
         }
+    }
+
+    fn doubt(&mut self) {
+        self.generation = None;
+        self.elements_in_doubt = true;
     }
 
     fn show(&self) -> Result<Structure, NoAnswer> {
@@ -167,6 +186,7 @@ impl Nft {
     fn make_anew(&mut self) -> Result<(), Error> {
         let held = self.all_blocks()?;
         self.elements_in_doubt = true;
+        // In the same transaction, which nft alone can make.
         let text = self.plan.anew() + &self.additions(List::Blocks, &held);
         let made = match self.commit(&text) {
             Err(failure) if is_too_long(&failure) => self.commit(&self.plan.anew()),
@@ -177,7 +197,7 @@ impl Nft {
 
     /// What nft said that it did is not there.
     fn idle(&self) -> Error {
-        Error(format!("`{}` ended with success, but what it was to make is not there", self.nft.program()))
+        Error(format!("`{}` ended with success, but what it was to make is not there", self.nft))
     }
 
     /// The table with the best features that this kernel takes.
@@ -230,15 +250,10 @@ impl Firewall for Nft {
     fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Applied {
         let (steps, refused) = settle(book, change, |_| None);
         let mut applied = Applied { refused, mended: Vec::new() };
-        self.doubt_unless(self.netlink.generation().ok());
-        if self.elements_in_doubt && steps.iter().any(|step| Set::of(&step.net()).has_ranges()) {
-            self.heed_networks_of_others();
-        }
         match self.commit_steps(book, &steps, now) {
-            Ok(true) => {}
-            Ok(false) => applied.refused.extend(self.not_added(&steps)),
-            Err(failure) if failure.timed_out() => {
-                applied.refused.extend(not_in_effect(&steps, self.held().ok().as_ref(), &failure.to_string()));
+            Ok(()) => {}
+            Err(unmade) if unmade.took_too_long() => {
+                applied.refused.extend(not_in_effect(&steps, self.held().ok().as_ref(), &unmade.to_string()));
                 self.elements_in_doubt = true;
             }
             // Something was not as thought, or an element is a culprit. What stays is made sure of first.
@@ -270,10 +285,6 @@ impl Firewall for Nft {
         262_144
     }
 
-    fn prepare(&mut self) {
-        self.nft.prepare();
-    }
-
     fn verify(&mut self, book: &Book, now: UnixTime) -> Verified {
         self.until_close_look = self.until_close_look.saturating_sub(1);
         self.doubt_unless(self.netlink.generation().ok());
@@ -289,9 +300,10 @@ impl Firewall for Nft {
     fn set_traffic(&mut self, traffic: Traffic) -> Result<(), Error> {
         let ports = Ports::of(&traffic)?;
         match self.plan.more_ports(&ports) {
-            Some(text) if text.is_empty() => return Ok(()),
-            Some(text) => {
-                self.commit(&text)?;
+            Some(more) if more.is_empty() => return Ok(()),
+            Some(more) => {
+                self.commit_elements(|batch| batch.add(PORTS, more.iter().map(|port| (port.key(), None))))
+                    .map_err(Unmade::from)?;
                 self.plan.traffic = ports;
                 let shown = self.show()?;
                 // Where others have changed something else, the next look finds it and makes all anew.
@@ -333,7 +345,7 @@ impl Firewall for Nft {
         if set.has_ranges() {
             return None;
         }
-        shown::element(&self.netlink, &self.plan.table, set, net).ok()?.packets
+        shown::element(&self.netlink, &self.plan.table, set.name(), net).ok()?.packets
     }
 
     fn dropped(&mut self) -> Option<u64> {
@@ -362,7 +374,7 @@ pub(super) fn rehearse(config: &FirewallConfig, traffic: &Traffic) -> Result<Str
     let mut first = None;
     for features in Features::TRIED {
         nft.plan.features = features;
-        match nft.nft.program().run(&["-c", "-f", "-"], &nft.plan.structure()) {
+        match nft.nft.run(&["-c", "-f", "-"], &nft.plan.structure()) {
             Ok(_) => return Ok(nft.tool),
             Err(failure) => first = first.or(Some(failure)),
         }

@@ -6,9 +6,8 @@ use ipnet::IpNet;
 
 use crate::firewall::Applied;
 use crate::firewall::body::Origin;
-use crate::firewall::change::{Step, Taker, divide, not_in_effect};
+use crate::firewall::change::{Step, Taker, Undone, divide, not_in_effect};
 use crate::firewall::filter::Chain;
-use crate::firewall::run::Failure;
 use crate::model::book::Book;
 
 /// At most 12 blocks are removed by their text; if more go, the chain is written anew in the same transaction, which no
@@ -56,9 +55,9 @@ pub(super) fn apply(chain: &mut Chain, book: &Book, steps: &[Step], applied: &mu
 }
 
 impl Taker for Chain {
-    fn commit(&mut self, steps: &[Step]) -> Result<(), Failure> {
+    fn commit(&mut self, steps: &[Step]) -> Result<(), Undone> {
         let text = by_text(self, steps);
-        Chain::commit(self, &text)
+        Ok(Chain::commit(self, &text)?)
     }
 
     fn held(&self) -> Option<HashSet<IpNet>> {

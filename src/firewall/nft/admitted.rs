@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
+use super::elements::{Unmade, replace};
+use super::netlink::ROOM;
 use super::sets::{Element, List, Networks, Set};
-use super::{Nft, is_too_long, shown, strangers};
-use crate::firewall::run::Failure;
+use super::{Nft, shown, strangers};
 use crate::firewall::shield::{MOST_ADMITTED, Shed, Shield};
 use crate::firewall::{Error, Verified};
 
@@ -71,35 +72,26 @@ impl Nft {
         Verified { mended: mended.collect(), ..Verified::default() }
     }
 
-    /// Removes and adds elements, in as few transactions as the kernel takes. Hosts that are to be removed are added
-    /// before, because what is not there cannot be removed.
-    fn commit_admitted(&mut self, gone: &BTreeSet<IpNet>, come: &BTreeSet<IpNet>) -> Result<(), Failure> {
+    /// Removes and adds elements, in as few transactions as the kernel takes.
+    fn commit_admitted(&mut self, gone: &BTreeSet<IpNet>, come: &BTreeSet<IpNet>) -> Result<(), Unmade> {
+        let made = self.try_to_commit_admitted(gone, come);
+        self.elements_in_doubt |= made.is_err();
+        made
+    }
+
+    fn try_to_commit_admitted(&mut self, gone: &BTreeSet<IpNet>, come: &BTreeSet<IpNet>) -> Result<(), Unmade> {
+        let list = List::Admitted;
+        let networks = self.admitted.networks.clone();
+        self.change_ranges(list, gone, come, &networks)?;
         let hosts = |nets: &BTreeSet<IpNet>| {
             let hosts = nets.iter().filter(|net| !Set::of(net).has_ranges());
             hosts.map(|net| (*net, None)).collect::<Vec<(IpNet, Option<u64>)>>()
         };
-        let (out, into) = (hosts(gone), hosts(come));
-        let (mut out, mut into) = (&out[..], &into[..]);
-        let mut ranges = self.ranges(List::Admitted, gone, come, &self.admitted.networks);
-        while !out.is_empty() || !into.is_empty() || !ranges.is_empty() {
-            let (some_out, more_out) = out.split_at(out.len().min(self.max_elements));
-            let (some_into, more_into) = into.split_at(into.len().min(self.max_elements));
-            let most = some_out.len().max(some_into.len());
-            let freed: Vec<IpNet> = some_out.iter().map(|(net, _)| *net).collect();
-            let list = List::Admitted;
-            let hosts =
-                self.additions(list, some_out) + &self.removals(list, &freed) + &self.additions(list, some_into);
-            match self.commit(&(ranges.clone() + &hosts)) {
-                Ok(_) => {
-                    (out, into) = (more_out, more_into);
-                    ranges.clear();
-                }
-                Err(failure) if is_too_long(&failure) && most > 1 => self.max_elements = most.div_ceil(2),
-                Err(failure) => {
-                    self.elements_in_doubt = true;
-                    return Err(failure);
-                }
-            }
+        for gone in hosts(gone).chunks(ROOM) {
+            self.commit_elements(|batch| replace(batch, list, gone, &[]))?;
+        }
+        for come in hosts(come).chunks(ROOM) {
+            self.commit_elements(|batch| replace(batch, list, &[], come))?;
         }
         Ok(())
     }

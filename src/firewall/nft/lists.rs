@@ -9,11 +9,13 @@ use std::fmt::Write;
 
 use ipnet::IpNet;
 
-use super::netlink::{Netlink, NoAnswer};
-use super::sets::Set;
+use super::batch::Batch;
+use super::elements::{Unmade, in_pieces};
+use super::netlink::{Netlink, NoAnswer, ROOM};
+use super::plan;
+use super::sets::{Key, Set};
 use super::shown::{self, Structure};
 use super::words::{Features, Plan, Ports, RULES};
-use super::{is_too_long, plan};
 use crate::config::FirewallConfig;
 use crate::firewall::lists::{Lists, Look, PIECE};
 use crate::firewall::run::Program;
@@ -35,8 +37,6 @@ pub struct Table {
     next: u32,
     /// What the kernel showed when all was as it should be.
     sound: Structure,
-    /// Addresses that the kernel takes at once.
-    piece: usize,
 }
 
 /// A list in force.
@@ -59,7 +59,7 @@ impl Table {
         let netlink = Netlink::open().map_err(|error| Error::from(NoAnswer::from(error)))?;
         let plan = Plan { features: Features { counters: false, local: true }, ..plan(config, traffic)? };
         let (lists, sound) = (BTreeMap::new(), Structure::default());
-        Ok(Table { plan, nft, tool, netlink, lists, next: 0, sound, piece: PIECE })
+        Ok(Table { plan, nft, tool, netlink, lists, next: 0, sound })
     }
 
     fn run(&self, text: &str) -> Result<(), crate::firewall::run::Failure> {
@@ -118,33 +118,30 @@ impl Table {
             let piece: Vec<IpNet> = (&mut *nets).take(PIECE).collect();
             let Some(first) = piece.iter().find(|net| !Set::of(net).has_ranges()).or(piece.first()) else { break };
             samples.push(*first);
-            self.add("add", name, number, &piece)?;
+            self.add(name, number, &piece)?;
         }
         // The first, the last and some between.
         let step = samples.len().div_ceil(8).max(1);
         Ok(samples.into_iter().rev().step_by(step).collect())
     }
 
-    /// Adds or deletes elements, in as few transactions as the kernel takes.
-    fn add(&mut self, verb: &str, name: &str, number: u32, nets: &[IpNet]) -> Result<(), Error> {
-        let mut rest = nets;
-        while !rest.is_empty() {
-            let (some, others) = rest.split_at(self.piece.min(rest.len()));
-            match self.run(&self.elements(verb, name, number, some)) {
-                Ok(()) => rest = others,
-                Err(failure) if is_too_long(&failure) && some.len() > 1 => self.piece = some.len().div_ceil(2),
-                Err(failure) => return Err(failure.into()),
-            }
-        }
+    /// Adds elements, in as few transactions as the kernel takes: addresses by itself, ranges through nft.
+    fn add(&self, name: &str, number: u32, nets: &[IpNet]) -> Result<(), Error> {
+        let (ranges, addresses): (Vec<IpNet>, Vec<IpNet>) = nets.iter().partition(|net| Set::of(net).has_ranges());
+        self.change_addresses(name, number, &addresses, |batch, set, keys| {
+            batch.add(set, keys.map(|key| (key, None)));
+        })?;
+        in_pieces(&ranges, |some| self.run(&self.additions(name, number, some)).map(|()| true))?;
         Ok(())
     }
 
-    fn elements(&self, verb: &str, name: &str, number: u32, nets: &[IpNet]) -> String {
+    /// Ranges to be added, in the words of nft.
+    fn additions(&self, name: &str, number: u32, nets: &[IpNet]) -> String {
         let mut text = String::with_capacity(24 * nets.len());
-        for set in Set::ALL {
+        for set in Set::OF_RANGES {
             let mut ours = nets.iter().filter(|net| Set::of(net) == set).peekable();
             if ours.peek().is_some() {
-                let _ = write!(text, "{verb} element inet {} {} {{ ", self.plan.table, set_name(name, number, set));
+                let _ = write!(text, "add element inet {} {} {{ ", self.plan.table, set_name(name, number, set));
                 for net in ours {
                     let _ = write!(text, "{}, ", set.element(net, None));
                 }
@@ -154,10 +151,27 @@ impl Table {
         text
     }
 
+    /// Has `write` change the addresses in each set of a list.
+    fn change_addresses(
+        &self,
+        name: &str,
+        number: u32,
+        nets: &[IpNet],
+        write: impl Fn(&mut Batch<'_>, &str, &mut dyn Iterator<Item = Key>),
+    ) -> Result<(), Unmade> {
+        for some in nets.chunks(ROOM) {
+            self.netlink.commit(&self.plan.table, None, |batch| {
+                for set in Set::OF_ADDRESSES {
+                    let mut keys = some.iter().filter(|net| Set::of(net) == set).map(Key::of);
+                    write(batch, &set_name(name, number, set), &mut keys);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     fn is_there(&self, name: &str, list: &List, net: &IpNet) -> bool {
-        let set = Set::of(net);
-        let set_name = set_name(name, list.number, set);
-        shown::element_in(&self.netlink, &self.plan.table, set, &set_name, net).is_ok()
+        shown::element(&self.netlink, &self.plan.table, &set_name(name, list.number, Set::of(net)), net).is_ok()
     }
 }
 
@@ -202,8 +216,8 @@ impl Lists for Table {
         if gone.iter().chain(come).any(|net| Set::of(net).has_ranges()) || gone.len() + come.len() > PIECE {
             return Ok(false);
         }
-        self.add("delete", list, number, gone)?;
-        self.add("add", list, number, come)?;
+        self.change_addresses(list, number, gone, |batch, set, keys| batch.delete(set, keys))?;
+        self.add(list, number, come)?;
         if let Some(list) = self.lists.get_mut(list) {
             list.samples.retain(|sample| !gone.contains(sample));
         }

@@ -75,12 +75,12 @@ impl Nft {
         let shown = Networks::new(held.iter().map(|(net, _)| *net));
         let come: BTreeSet<IpNet> = self.networks.widest().filter(|net| !shown.has(net)).collect();
         let gone: BTreeSet<IpNet> = shown.all().filter(|net| self.networks.covers(net)).collect();
-        let text = self.ranges(List::Blocks, &gone, &come, &self.networks);
-        let mut outcome = if text.is_empty() { Ok(()) } else { self.commit(&text).map(drop) };
-        outcome = outcome.and_then(|()| self.commit_steps(book, &steps, now).map(drop));
-        if text.is_empty() && steps.is_empty() {
+        if steps.is_empty() && come.is_empty() && gone.is_empty() {
             return verified;
         }
+        let networks = self.networks.clone();
+        let ranges = self.change_ranges(List::Blocks, &gone, &come, &networks);
+        let outcome = ranges.and_then(|_| self.commit_steps(book, &steps, now));
         match (outcome, self.held()) {
             (Ok(()), Ok(held)) if steps.iter().all(|step| held.contains(&step.net())) => {}
             (outcome, held) => {

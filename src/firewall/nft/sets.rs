@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
-use super::netlink::{Attributes, attribute, nested};
+use super::wire::{Attributes, attribute, nested};
 
 /// A set of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +59,12 @@ pub(super) struct Element {
 
 impl Set {
     pub(super) const ALL: [Set; 5] = [Set::Hosts4, Set::Subnets6, Set::Hosts6, Set::Networks4, Set::Networks6];
+
+    /// The sets of addresses.
+    pub(super) const OF_ADDRESSES: [Set; 3] = [Set::Hosts4, Set::Subnets6, Set::Hosts6];
+
+    /// The sets of ranges.
+    pub(super) const OF_RANGES: [Set; 2] = [Set::Networks4, Set::Networks6];
 
     /// The set that a block belongs into.
     pub(super) fn of(net: &IpNet) -> Set {
@@ -125,12 +131,33 @@ impl Set {
     }
 
     /// The attributes that name the element of a block.
-    pub(super) fn key(self, net: &IpNet) -> Vec<u8> {
-        let address = match net.addr() {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
-        nested(3, &nested(1, &nested(1, &attribute(1, &address))))
+    pub(super) fn element_of(net: &IpNet) -> Vec<u8> {
+        nested(3, &nested(1, &nested(1, &attribute(1, Key::of(net).as_ref()))))
+    }
+}
+
+/// The key of a block's element in a set of addresses: its address.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Key {
+    V4([u8; 4]),
+    V6([u8; 16]),
+}
+
+impl Key {
+    pub(super) fn of(net: &IpNet) -> Key {
+        match net.addr() {
+            IpAddr::V4(address) => Key::V4(address.octets()),
+            IpAddr::V6(address) => Key::V6(address.octets()),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Key::V4(octets) => octets,
+            Key::V6(octets) => octets,
+        }
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::netlink::{Ask, Attributes, Netlink, NoAnswer, attribute, text};
+use ipnet::IpNet;
+
+use super::netlink::{Ask, Netlink, NoAnswer};
 use super::sets::{Element, Set};
 use super::strangers;
+use super::wire::{Attributes, attribute, text};
 use super::words::{DROPPED, HOOKED, PORTS, RULES};
 
 /// All of the table but the blocks, each part as the kernel's own bytes. They are the same whenever the same was asked
@@ -118,19 +121,8 @@ pub(super) fn elements(netlink: &Netlink, table: &str, set: &str) -> Result<Vec<
 }
 
 /// One element of a set of addresses, without listing the others.
-pub(super) fn element(netlink: &Netlink, table: &str, set: Set, net: &ipnet::IpNet) -> Result<Element, NoAnswer> {
-    element_in(netlink, table, set, set.name(), net)
-}
-
-/// The same of a set of this kind that has another name.
-pub(super) fn element_in(
-    netlink: &Netlink,
-    table: &str,
-    set: Set,
-    name: &str,
-    net: &ipnet::IpNet,
-) -> Result<Element, NoAnswer> {
-    let which = [named(table, name), set.key(net)].concat();
+pub(super) fn element(netlink: &Netlink, table: &str, set: &str, net: &IpNet) -> Result<Element, NoAnswer> {
+    let which = [named(table, set), Set::element_of(net)].concat();
     netlink.get(Ask::Elements, &which, |answer| {
         let mut found = Vec::new();
         Element::read(answer, &mut found);

@@ -1,6 +1,8 @@
 //! PURE: what our table should be, in the words of `nft`.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+
+use nix::libc;
 
 use super::sets::{List, Set};
 use super::strangers;
@@ -98,12 +100,10 @@ impl Ports {
         udp.iter().map(|range| ("udp", *range)).chain(tcp.iter().map(|range| ("tcp", *range)))
     }
 
-    /// Ports that are elements of the set, in the words of nft.
-    fn listed(&self) -> Vec<String> {
+    /// Ports that are elements of the set.
+    fn listed(&self) -> Vec<Port> {
         let narrow = self.each().filter(|(_, (first, last))| last - first < MAX_LISTED);
-        narrow
-            .flat_map(|(protocol, (first, last))| (first..=last).map(move |port| format!("{protocol} . {port}")))
-            .collect()
+        narrow.flat_map(|(protocol, (first, last))| (first..=last).map(move |port| Port(protocol, port))).collect()
     }
 
     /// Matches that lead all of it to the rules, in the words of nft.
@@ -117,6 +117,25 @@ impl Ports {
             _ => format!("{protocol} dport {first}-{last} "),
         });
         [format!("meta l4proto . th dport @{PORTS} ")].into_iter().chain(wide).collect()
+    }
+}
+
+/// A port that is an element of the set: `udp` or `tcp`, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Port(&'static str, u16);
+
+impl Port {
+    /// Its key: the protocol's number and the port's, each padded to four bytes.
+    pub(super) fn key(self) -> [u8; 8] {
+        let protocol = if self.0 == "udp" { libc::IPPROTO_UDP } else { libc::IPPROTO_TCP };
+        let [high, low] = self.1.to_be_bytes();
+        [protocol as u8, 0, 0, 0, high, low, 0, 0]
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} . {}", self.0, self.1)
     }
 }
 
@@ -151,7 +170,10 @@ impl Plan {
              add chain inet {table} {HOOKED} {{ {hook} }}\n\
              flush chain inet {table} {HOOKED}\nflush set inet {table} {PORTS}\n"
         );
-        text += &self.ports(&self.traffic.listed());
+        let ports: Vec<String> = self.traffic.listed().iter().map(Port::to_string).collect();
+        if !ports.is_empty() {
+            let _ = writeln!(text, "add element inet {table} {PORTS} {{ {} }}", ports.join(", "));
+        }
         let interface = match &self.interface {
             Some(name) => {
                 format!("iifname \"{}\" ", name.strip_suffix('+').map_or(name.clone(), |all| format!("{all}*")))
@@ -177,19 +199,11 @@ impl Plan {
         format!("add table inet {0}\ndelete table inet {0}\n{1}", self.table, self.structure())
     }
 
-    /// Leads these ports through the rules too.
-    pub(super) fn ports(&self, ports: &[String]) -> String {
-        match ports {
-            [] => String::new(),
-            _ => format!("add element inet {} {PORTS} {{ {} }}\n", self.table, ports.join(", ")),
-        }
-    }
-
-    /// What is to be told where only more ports are led through the rules; `None` if more than that differs.
-    pub(super) fn more_ports(&self, traffic: &Ports) -> Option<String> {
+    /// The elements to be added where only more ports are led through the rules; `None` if more than that differs.
+    pub(super) fn more_ports(&self, traffic: &Ports) -> Option<Vec<Port>> {
         let (old, new) = (self.traffic.listed(), traffic.listed());
         let grown = self.traffic.matches() == traffic.matches() && old.iter().all(|port| new.contains(port));
-        grown.then(|| self.ports(&new.into_iter().filter(|port| !old.contains(port)).collect::<Vec<_>>()))
+        grown.then(|| new.into_iter().filter(|port| !old.contains(port)).collect())
     }
 
     /// The rules: a look-up in each set.
@@ -272,7 +286,9 @@ mod tests {
     fn one_more_port_is_one_more_element() {
         let plan = plan(ports(&[(5060, 5061)]));
         let more = plan.more_ports(&ports(&[(5060, 5061), (5080, 5080)]));
-        assert_eq!(more.as_deref(), Some("add element inet sipban ports { udp . 5080 }\n"));
+        assert_eq!(more, Some(vec![Port("udp", 5080)]));
+        assert_eq!(Port("udp", 5080).key(), [17, 0, 0, 0, 0x13, 0xd8, 0, 0]);
+        assert_eq!(Port("tcp", 1).key(), [6, 0, 0, 0, 0, 1, 0, 0]);
         assert_eq!(plan.more_ports(&ports(&[(5060, 5060)])), None);
         assert_eq!(plan.more_ports(&ports(&[(1, 6000)])), None);
         assert_eq!(plan.more_ports(&Ports::All), None);
