@@ -163,17 +163,17 @@ impl Sink {
     /// Writes lines, their ends included, in one go. Those that could not be written are counted, and told with the
     /// next that can.
     fn write_lines(&mut self, lines: &[u8]) {
-        let time = local_time(self.clock.now().wall);
+        let time = format!("[{}] ", local_time(self.clock.now().wall));
         let mut text = Vec::with_capacity(2 * lines.len() + 24);
         if self.torn {
             text.push(b'\n');
         }
         if self.lost > 0 {
-            text.extend_from_slice(format!("[{time}] ERROR => {} lines could not be written\n", self.lost).as_bytes());
+            text.extend_from_slice(format!("{time}ERROR => {} lines could not be written\n", self.lost).as_bytes());
         }
         let told = text.len();
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            text.extend_from_slice(format!("[{time}] ").as_bytes());
+            text.extend_from_slice(time.as_bytes());
             text.extend_from_slice(line);
         }
         let written = self.output.write(&text).unwrap_or(0);
