@@ -269,7 +269,7 @@ impl Owner {
         self.renew_policy();
         self.admit_all(self.clock.now());
         self.protect_in_lists();
-        for (net, _) in self.book.by_end().filter(|(net, _)| self.policy.protected.meets(net)) {
+        for (net, _) in self.book.iter().filter(|(net, _)| self.policy.protected.meets(net)) {
             plan.free(net, "White List");
         }
         plan.spare(&self.protection);

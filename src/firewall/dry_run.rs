@@ -66,7 +66,7 @@ impl Firewall for DryRun {
         if !self.flushed {
             return Verified::default();
         }
-        let missing = book.by_end().map(|(net, _)| net).filter(|net| !self.in_force.contains(net));
+        let missing = book.iter().map(|(net, _)| net).filter(|net| !self.in_force.contains(net));
         let (lost, back): (Vec<IpNet>, Vec<IpNet>) = missing.partition(|net| self.refusing.contains(net));
         self.flushed = !lost.is_empty();
         let lost: Vec<Refused> = lost.into_iter().map(refusal).collect();

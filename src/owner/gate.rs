@@ -132,7 +132,7 @@ impl Plan {
     /// Takes out again whom it would block although he is protected by now.
     pub fn spare(&mut self, protection: &Protection) {
         let spared: Vec<IpNet> =
-            self.blocks.by_end().map(|(net, _)| net).filter(|net| protection.allowlist().meets(net)).collect();
+            self.blocks.iter().map(|(net, _)| net).filter(|net| protection.allowlist().meets(net)).collect();
         for net in spared {
             self.blocks.remove(&net);
         }
@@ -151,14 +151,14 @@ impl Plan {
     /// What it would change in the kernel.
     pub fn change(&self) -> Change {
         Change {
-            add: self.blocks.by_end().map(|(net, block)| (net, block.end)).collect(),
+            add: self.blocks.iter().map(|(net, block)| (net, block.end)).collect(),
             remove: self.frees.iter().map(|(net, _)| *net).collect(),
         }
     }
 
-    /// Whom to block, soonest end first.
+    /// Whom to block.
     pub fn blocks(&self) -> impl Iterator<Item = (IpNet, Block)> + '_ {
-        self.blocks.by_end()
+        self.blocks.iter()
     }
 
     /// Whom to block, the rest of the plan forgotten.

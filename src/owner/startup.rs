@@ -198,7 +198,7 @@ impl Owner {
         });
         self.book = adopted.collect();
         let mut plan = Plan::default();
-        for (net, block) in self.book.by_end() {
+        for (net, block) in self.book.iter() {
             if let Some(why) = self.why_over(&net, &block, now) {
                 plan.free(net, why);
             }

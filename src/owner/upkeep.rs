@@ -171,7 +171,7 @@ impl Owner {
     /// Writes down all that is held.
     pub(super) fn rewrite_journal(&mut self, now: Now) {
         let Some(journal) = &mut self.journal else { return };
-        let blocks = self.book.by_end().map(|(net, block)| Record::Block(net, block));
+        let blocks = self.book.iter().map(|(net, block)| Record::Block(net, block));
         let written = journal.append(blocks.chain(others(&self.evidence, &self.covered, &self.pending)));
         self.tell_journal(written, now);
     }

@@ -115,7 +115,7 @@ impl Set {
     ) -> Verified {
         let family = self.family;
         let lost = |error: &Error| -> Vec<Refused> {
-            let ours = family.only(book.by_end().map(|(net, _)| net));
+            let ours = family.only(book.iter().map(|(net, _)| net));
             ours.map(|net| Refused { net, why: error.0.clone() }).collect()
         };
         if let Some(error) = header.and_then(|header| self.check_ours(header).err()) {
@@ -180,7 +180,7 @@ impl Set {
         self.entries = held.len();
         let (mut wanted, mut known, mut missing, mut early) = (0, 0, 0, 0);
         let mut text = String::new();
-        for (net, block) in book.by_end().filter(|(net, _)| Family::of(net) == self.family) {
+        for (net, block) in book.iter().filter(|(net, _)| Family::of(net) == self.family) {
             wanted += 1;
             let there = held.get(&net).filter(|held| !held.exempt);
             known += usize::from(there.is_some());

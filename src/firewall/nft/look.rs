@@ -71,7 +71,7 @@ impl Nft {
         let mut verified = Verified::default();
         let steps = self.differences(book, &held, now, &mut verified.mended);
         // Networks that others have added stay, and what we add must not overlap them.
-        self.networks = Networks::new(held.iter().map(|(net, _)| *net).chain(book.by_end().map(|(net, _)| net)));
+        self.networks = Networks::new(held.iter().map(|(net, _)| *net).chain(book.iter().map(|(net, _)| net)));
         let shown = Networks::new(held.iter().map(|(net, _)| *net));
         let come: BTreeSet<IpNet> = self.networks.widest().filter(|net| !shown.has(net)).collect();
         let gone: BTreeSet<IpNet> = shown.all().filter(|net| self.networks.covers(net)).collect();
@@ -85,7 +85,7 @@ impl Nft {
             (Ok(()), Ok(held)) if steps.iter().all(|step| held.contains(&step.net())) => {}
             (outcome, held) => {
                 let error = outcome.err().map_or_else(|| self.idle(), Error::from);
-                let ours: Vec<Step> = book.by_end().map(|(net, block)| Step::Add(net, block.end)).collect();
+                let ours: Vec<Step> = book.iter().map(|(net, block)| Step::Add(net, block.end)).collect();
                 if let Ok(held) = held {
                     verified.lost = not_in_effect(&ours, Some(&held), &error.0);
                 }
@@ -109,7 +109,7 @@ impl Nft {
         let mut steps = Vec::new();
         for family in Family::BOTH {
             let (mut wanted, mut missing, mut early) = (0, 0, 0);
-            for (net, block) in book.by_end().filter(|(net, _)| Family::of(net) == family) {
+            for (net, block) in book.iter().filter(|(net, _)| Family::of(net) == family) {
                 wanted += 1;
                 let due = timeout(block.end, now);
                 match there.get(&net) {
@@ -156,7 +156,7 @@ impl Trouble {
     pub(super) fn with_all_lost(self, book: &Book) -> Verified {
         let lost = match &self {
             Trouble::Unread(_) => Vec::new(),
-            Trouble::Unmended(error) => book.by_end().map(|(net, _)| Refused { net, why: error.0.clone() }).collect(),
+            Trouble::Unmended(error) => book.iter().map(|(net, _)| Refused { net, why: error.0.clone() }).collect(),
         };
         Verified { lost, ..Verified::failed(self.error()) }
     }
