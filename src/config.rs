@@ -291,6 +291,15 @@ pub enum FeedUrl {
     /// At a server, `https://` or `http://`.
     Web(String),
     /// On this machine.
+impl fmt::Display for FeedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FeedUrl::Web(url) => f.write_str(url),
+            FeedUrl::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
     File(PathBuf),
 }
 

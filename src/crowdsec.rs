@@ -127,7 +127,7 @@ struct Link {
 impl Link {
     fn new(api: Api, config: &CrowdsecConfig, lists: Option<Lists>, file: PathBuf, clock: Clock) -> Link {
         let now = clock.now();
-        let held = Copy::read(&file, now.wall).unwrap_or_else(|why| {
+        let held = Copy::read(&file, api.base(), now.wall).unwrap_or_else(|why| {
             warn!("CROWDSEC => {} is not used: {why}", file.display());
             None
         });
@@ -149,6 +149,9 @@ impl Link {
         link.decisions.expire(now.wall);
         if held.fetched > UnixTime(0) {
             link.show(held.fetched);
+        } else {
+            // What an earlier process left in force has ended.
+            link.show_entries();
         }
         link
     }
@@ -283,7 +286,7 @@ impl Link {
     /// Writes down what is held, for the next process.
     fn keep(&self, now: UnixTime) {
         let copy = Copy { fetched: now, timed: self.decisions.entries(now), ..Copy::default() };
-        if let Err(why) = copy.write(&self.file) {
+        if let Err(why) = copy.write(&self.file, self.api.base()) {
             warn!("CROWDSEC => {} cannot be written: {why}", self.file.display());
         }
     }

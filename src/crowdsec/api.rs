@@ -43,6 +43,11 @@ impl Api {
         Ok(Api { client, base, key, machine, password, token: None })
     }
 
+    /// Where the server is.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Whether we are a bouncer, which is told of decisions.
     pub(super) fn is_bouncer(&self) -> bool {
         self.key.is_some()

@@ -51,37 +51,37 @@ impl Copy {
         Arc::new(self.nets.iter().chain(timed).collect())
     }
 
-    /// Reads the copy at `path`; `None` if there is none.
+    /// Reads the copy at `path` of the list that is at `source`; `None` if there is none.
     ///
     /// # Errors
-    /// If it cannot be read, or is not one that was written here.
-    pub fn read(path: &Path, now: UnixTime) -> io::Result<Option<Copy>> {
+    /// If it cannot be read, is not one that was written here, or is of a list from elsewhere.
+    pub fn read(path: &Path, source: &str, now: UnixTime) -> io::Result<Option<Copy>> {
         let bytes = match file::read(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             bytes => bytes?,
         };
         let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text"))?;
-        let mut copy = Copy::parse(&text).map_err(io::Error::other)?;
+        let mut copy = Copy::parse(&text, source).map_err(io::Error::other)?;
         // The clock may have been set back since.
         copy.fetched = copy.fetched.min(now);
         Ok(Some(copy))
     }
 
-    /// Writes the copy: the old one or the new one is there whatever happens.
+    /// Writes the copy of the list that is at `source`: the old one or the new one is there whatever happens.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
+    pub fn write(&self, path: &Path, source: &str) -> io::Result<()> {
         durable::replace(path, 0o600, |out| {
-            out.write_all(self.head().as_bytes())?;
+            out.write_all(self.head(source).as_bytes())?;
             self.nets.iter().try_for_each(|net| writeln!(out, "{}", Plain(net)))?;
             self.timed.iter().try_for_each(|(net, end)| writeln!(out, "{} {}", Plain(*net), end.0))?;
             writeln!(out, "# end")
         })
     }
 
-    fn head(&self) -> String {
-        let mut text = format!("{FIRST}\n# fetched {}\n", self.fetched.0);
+    fn head(&self, source: &str) -> String {
+        let mut text = format!("{FIRST}\n# source {source}\n# fetched {}\n", self.fetched.0);
         for (name, value) in
             [("etag", &self.etag), ("modified", &self.modified), ("id", &self.id), ("notice", &self.notice)]
         {
@@ -92,15 +92,18 @@ impl Copy {
         text
     }
 
-    fn parse(text: &str) -> Result<Copy, String> {
+    fn parse(text: &str, source: &str) -> Result<Copy, String> {
         let mut copy = Copy::default();
         let mut nets = Vec::new();
         let mut lines = text.lines();
         if lines.next() != Some(FIRST) {
             return Err("it is not a copy of a list that this version of SIPban has written".to_owned());
         }
+        if lines.next().and_then(|line| line.strip_prefix("# source ")) != Some(source) {
+            return Err("it is the copy of a list from elsewhere".to_owned());
+        }
         for (number, line) in lines.enumerate() {
-            let wrong = || format!("line {} is not as SIPban has written it", number + 2);
+            let wrong = || format!("line {} is not as SIPban has written it", number + 3);
             if let Some(head) = line.strip_prefix("# ") {
                 let (name, value) = head.split_once(' ').unwrap_or((head, ""));
                 let value = value.to_owned();
@@ -138,6 +141,8 @@ pub fn path(journal: &Path, kind: &str, name: &str) -> PathBuf {
 mod tests {
     use super::*;
 
+    const HERE: &str = "https://list.example/a list";
+
     fn copy() -> Copy {
         let net = |text: &str| text.parse::<Plain>().unwrap().0;
         Copy {
@@ -155,10 +160,21 @@ mod tests {
     fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = path(&folder.path().join("bans"), "feed", "x");
-        assert_eq!(Copy::read(&path, UnixTime(1)).unwrap(), None);
-        copy().write(&path).unwrap();
-        assert_eq!(Copy::read(&path, UnixTime(1000)).unwrap(), Some(copy()));
-        assert_eq!(Copy::read(&path, UnixTime(5)).unwrap().unwrap().fetched, UnixTime(5), "of the future");
+        assert_eq!(Copy::read(&path, HERE, UnixTime(1)).unwrap(), None);
+        copy().write(&path, HERE).unwrap();
+        assert_eq!(Copy::read(&path, HERE, UnixTime(1000)).unwrap(), Some(copy()));
+        assert_eq!(Copy::read(&path, HERE, UnixTime(5)).unwrap().unwrap().fetched, UnixTime(5), "of the future");
+    }
+
+    #[test]
+    fn the_copy_of_a_list_from_elsewhere_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(&folder.path().join("bans"), "feed", "x");
+        copy().write(&path, HERE).unwrap();
+        for elsewhere in ["https://list.example/new", "https://list.example/", "/list", ""] {
+            let why = Copy::read(&path, elsewhere, UnixTime(1000)).unwrap_err().to_string();
+            assert_eq!(why, "it is the copy of a list from elsewhere", "{elsewhere}");
+        }
     }
 
     #[test]
@@ -171,11 +187,12 @@ mod tests {
     fn a_file_that_is_not_whole_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("copy");
-        copy().write(&file).unwrap();
+        copy().write(&file, HERE).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         for end in 0..text.len() - 1 {
-            assert!(Copy::parse(&text[..end]).is_err(), "{end}");
+            assert!(Copy::parse(&text[..end], HERE).is_err(), "{end}");
         }
-        assert!(Copy::parse(&text.replace("45.10.1.1\n", "45.10.1\n")).unwrap_err().starts_with("line 6 is not"));
+        let why = Copy::parse(&text.replace("45.10.1.1\n", "45.10.1\n"), HERE).unwrap_err();
+        assert!(why.starts_with("line 7 is not"), "{why}");
     }
 }

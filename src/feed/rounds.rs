@@ -51,12 +51,12 @@ pub(super) fn feeds(
     let now = clock.now();
     let feed = |(name, config): (&String, &FeedConfig)| {
         let file = copy::path(journal, "feed", name);
-        let copy = Copy::read(&file, now.wall).unwrap_or_else(|why| {
+        let source = Source::new(config);
+        let copy = Copy::read(&file, &source.origin(), now.wall).unwrap_or_else(|why| {
             warn!("FEED => {name}: {} is not used: {why}", file.display());
             None
         });
         let (name, config, board) = (name.clone(), config.clone(), Arc::clone(board));
-        let source = Source::new(&config);
         let mut feed =
             Feed { name, config, source, file, copy: Copy::default(), due: now.monotonic, failures: 0, board };
         if let Some(copy) = copy.filter(|copy| now.wall.since(copy.fetched) <= feed.config.keep) {
@@ -101,7 +101,7 @@ impl Feed {
                 }
                 self.failures = 0;
                 self.board.write(&self.name, |entry| entry.failure = None);
-                if let Err(why) = self.copy.write(&self.file) {
+                if let Err(why) = self.copy.write(&self.file, &self.source.origin()) {
                     warn!("FEED => {}: {} cannot be written: {why}", self.name, self.file.display());
                 }
                 self.show(desk, now);

@@ -79,6 +79,11 @@ impl Source {
         Source { limits, ..Source::new(config) }
     }
 
+    /// Where it is, for a copy to say where it came from.
+    pub fn origin(&self) -> String {
+        self.config.url.as_ref().map_or_else(|| APIBAN.to_owned(), FeedUrl::to_string)
+    }
+
     /// Asks for what is newer than this copy.
     ///
     /// # Errors

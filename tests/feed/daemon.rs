@@ -170,6 +170,25 @@ fn the_copy_is_in_force_after_a_crash_until_the_list_is_not_configured_any_more(
 }
 
 #[test]
+fn the_copy_of_a_list_from_elsewhere_is_not_used() {
+    each(|mut field| {
+        let old = field.server(format!("{}{LISTED}\n", addresses(40)));
+        let new = field.server("45.10.9.9\n".to_owned());
+        field.lab.set("feed net.url", old.url("/list"));
+        field.lab.start();
+        field.lab.wait_for_log("FEED => net: 41 entries in force");
+        field.lab.kill();
+        field.lab.set("feed net.url", new.url("/list"));
+        field.lab.start();
+        field.lab.wait_for_log("is not used: it is the copy of a list from elsewhere");
+        // However much it differs from the other.
+        field.lab.wait_for_log("FEED => net: 1 entries in force");
+        field.wait_for(LISTED, true);
+        [old, new].iter().for_each(|server| field.stop(server));
+    });
+}
+
+#[test]
 fn what_others_remove_comes_back() {
     each(|mut field| {
         fs::write(field.lab.path("list"), format!("{LISTED}\n")).unwrap();

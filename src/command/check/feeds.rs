@@ -46,12 +46,14 @@ pub(super) fn check(machine: &Machine) -> Vec<Finding> {
 
 fn one(machine: &Machine, name: &str, config: &FeedConfig) -> Finding {
     let now = machine.clock.now().wall;
-    let held = Copy::read(&copy::path(&machine.config.journal, "feed", name), now).ok().flatten();
+    let source = Source::with_limits(config, LIMITS);
+    let file = copy::path(&machine.config.journal, "feed", name);
+    let held = Copy::read(&file, &source.origin(), now).ok().flatten();
     if let Some(copy) = held.filter(|copy| Duration::from_secs(now.since(copy.fetched)) < schedule::usual(config)) {
         let (entries, age) = (copy.entries(now).len(), now.since(copy.fetched));
         return Finding::ok(WHAT, format!("{name}: {entries} entries, asked for {age} s ago"));
     }
-    let answer = Source::with_limits(config, LIMITS).ask(&Copy::default()).map_err(|failed| failed.what);
+    let answer = source.ask(&Copy::default()).map_err(|failed| failed.what);
     match answer.and_then(|answer| believed(&answer, config.change)) {
         Ok(what) => Finding::ok(WHAT, format!("{name}: {}", escape(&what))),
         Err(why) => {
