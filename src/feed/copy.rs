@@ -51,6 +51,21 @@ impl Copy {
         Arc::new(self.nets.iter().chain(timed).collect())
     }
 
+    /// Takes in entries that end at `end`. There is room for `most` of those with an end; those that end first have to
+    /// go for others. How many went.
+    pub fn add_timed(&mut self, nets: Vec<IpNet>, end: UnixTime, most: usize) -> usize {
+        self.timed.extend(nets.into_iter().map(|net| (net, end)));
+        let surplus = self.timed.len().saturating_sub(most);
+        if surplus > 0 {
+            let mut ends: Vec<(UnixTime, IpNet)> = self.timed.iter().map(|(net, end)| (*end, *net)).collect();
+            ends.sort_unstable();
+            for (_, net) in ends.iter().take(surplus) {
+                self.timed.remove(net);
+            }
+        }
+        surplus
+    }
+
     /// Reads the copy at `path` of the list that is at `source`; `None` if there is none.
     ///
     /// # Errors
@@ -181,6 +196,22 @@ mod tests {
     fn an_entry_with_an_end_is_one_until_then() {
         assert_eq!(copy().entries(UnixTime(999)).len(), 5);
         assert_eq!(copy().entries(UnixTime(1000)).len(), 4);
+    }
+
+    #[test]
+    fn what_ends_first_makes_room_for_what_is_new() {
+        let hosts =
+            |from: u8, to: u8| (from..to).map(|n| IpNet::from(std::net::IpAddr::from([45, 10, 1, n]))).collect();
+        let mut copy = Copy::default();
+        assert_eq!(copy.add_timed(hosts(0, 4), UnixTime(10), 8), 0);
+        // Two are known, and end later now.
+        assert_eq!(copy.add_timed(hosts(2, 8), UnixTime(20), 8), 0);
+        assert_eq!(copy.add_timed(hosts(100, 103), UnixTime(30), 8), 3);
+        let mut ends: Vec<u64> = copy.timed.values().map(|end| end.0).collect();
+        ends.sort_unstable();
+        assert_eq!(ends, [20, 20, 20, 20, 20, 30, 30, 30]);
+        assert_eq!(copy.add_timed(hosts(200, 220), UnixTime(40), 8), 20, "more than there is room for");
+        assert!(copy.timed.len() == 8 && copy.timed.values().all(|end| *end == UnixTime(40)));
     }
 
     #[test]

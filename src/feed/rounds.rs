@@ -25,7 +25,7 @@ use crate::protection::machine::Machine;
 /// Addresses of APIBAN leave after seven days.
 const APIBAN_DAYS: u64 = 7 * 86_400;
 
-/// At most 200,000 entries that end by themselves has a list.
+/// At most 200,000 entries that end by themselves has a list. Of more, those that end last.
 const MOST_TIMED: usize = 200_000;
 
 /// A list, and how its source is doing.
@@ -139,10 +139,13 @@ impl Feed {
                 self.copy.timed.retain(|_, end| *end > now);
                 match check::entries(&nets, &own()) {
                     Err(why) => warn!("FEED => {}: a batch of {} is left out: {why}", self.name, nets.len()),
-                    Ok(()) if self.copy.timed.len() + nets.len() > MOST_TIMED => {
-                        return Err(format!("it has more than {MOST_TIMED} entries"));
+                    Ok(()) => {
+                        let gone = self.copy.add_timed(nets, now + APIBAN_DAYS, MOST_TIMED);
+                        if gone > 0 {
+                            let name = &self.name;
+                            warn!("FEED => {name}: the oldest {gone} are left out: there is room for {MOST_TIMED}");
+                        }
                     }
-                    Ok(()) => self.copy.timed.extend(nets.into_iter().map(|net| (net, now + APIBAN_DAYS))),
                 }
                 return Ok(Outcome::More);
             }
