@@ -12,6 +12,7 @@
 mod board;
 pub mod check;
 pub mod copy;
+mod desk;
 mod keeper;
 pub mod parse;
 mod rounds;
@@ -28,7 +29,8 @@ use ipnet::IpNet;
 use log::{error, info, warn};
 
 use board::Board;
-use keeper::{Desk, Keeper};
+use desk::Desk;
+use keeper::Keeper;
 
 use crate::config::{Config, FirewallConfig};
 use crate::console::request::ListStatus;

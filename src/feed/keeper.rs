@@ -4,17 +4,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use ipnet::IpNet;
 use log::{error, info, warn};
 
 use super::board::Board;
+use super::desk::{Desk, Orders};
 use crate::config::FirewallConfig;
 use crate::firewall::lists::Lists;
-use crate::firewall::{self, Traffic, choice};
+use crate::firewall::{Traffic, choice};
 use crate::model::clock::Clock;
 use crate::model::nets::{Nets, differences};
 
@@ -26,94 +27,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// At most 1,000 entries of a list that is in force are changed one by one; with more of them it is exchanged.
 const FEW: usize = 1_000;
-
-/// At most 100,000 homes wait to be spared one by one. The owner tells all of them again from time to time.
-const MOST_HOMES: usize = 100_000;
-
-/// What the thread is to do, put here by others, who never wait for it. What is newer takes the place of what is older.
-#[derive(Debug)]
-pub(super) struct Desk {
-    orders: Mutex<Orders>,
-    bell: Sender<()>,
-}
-
-#[derive(Debug, Default)]
-struct Orders {
-    rules: Option<(FirewallConfig, Traffic)>,
-    protected: Option<Vec<IpNet>>,
-    homes: Option<Vec<IpNet>>,
-    more_homes: Vec<IpNet>,
-    /// The lists that are new, `None` those that end.
-    lists: BTreeMap<String, Option<Arc<Nets>>>,
-    stop: Option<Stop>,
-}
-
-#[derive(Debug)]
-struct Stop {
-    /// Whether the sets are to go.
-    clear: bool,
-    done: Sender<Result<(), firewall::Error>>,
-}
-
-impl Desk {
-    /// A desk, and what rings when something is put on it.
-    pub(super) fn new() -> (Desk, Receiver<()>) {
-        let (bell, rings) = crossbeam_channel::bounded(1);
-        (Desk { orders: Mutex::default(), bell }, rings)
-    }
-
-    pub(super) fn follow(&self, config: FirewallConfig, traffic: Traffic) {
-        self.put(|orders| orders.rules = Some((config, traffic)));
-    }
-
-    pub(super) fn protect(&self, nets: Vec<IpNet>) {
-        self.put(|orders| orders.protected = Some(nets));
-    }
-
-    pub(super) fn spare_homes(&self, homes: Vec<IpNet>) {
-        self.put(|orders| {
-            orders.homes = Some(homes);
-            orders.more_homes.clear();
-        });
-    }
-
-    pub(super) fn spare_more(&self, homes: &[IpNet]) {
-        self.put(|orders| {
-            let room = MOST_HOMES - orders.more_homes.len();
-            orders.more_homes.extend(homes.iter().take(room));
-        });
-    }
-
-    pub(super) fn list(&self, name: &str, nets: Option<Arc<Nets>>) {
-        self.put(|orders| drop(orders.lists.insert(name.to_owned(), nets)));
-    }
-
-    /// The outcome comes when the sets are gone, or left as they are.
-    pub(super) fn stop(&self, clear: bool) -> Receiver<Result<(), firewall::Error>> {
-        let (done, outcome) = crossbeam_channel::bounded(1);
-        self.put(|orders| orders.stop = Some(Stop { clear, done }));
-        outcome
-    }
-
-    fn put(&self, change: impl FnOnce(&mut Orders)) {
-        change(&mut self.lock());
-        // It rings already, or the thread has ended.
-        let _ = self.bell.try_send(());
-    }
-
-    fn take(&self) -> Orders {
-        mem::take(&mut self.lock())
-    }
-
-    fn is_to_stop(&self) -> bool {
-        self.lock().stop.is_some()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Orders> {
-        // A panic ends the process, so nobody sees a lock that it poisoned.
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The thread's work.
 pub(super) struct Keeper {
@@ -133,6 +46,8 @@ pub(super) struct Keeper {
     /// Lists that have ended and could not be removed yet.
     ending: BTreeSet<String>,
     is_set_up: bool,
+    /// Target, interface and traffic that the rules do not follow yet.
+    rules: Option<(FirewallConfig, Traffic)>,
     /// What failed last, told once.
     told: BTreeMap<String, String>,
 }
@@ -158,6 +73,7 @@ impl Keeper {
             in_force: BTreeSet::new(),
             ending: BTreeSet::new(),
             is_set_up: false,
+            rules: None,
             told: BTreeMap::new(),
         }
     }
@@ -194,9 +110,9 @@ impl Keeper {
     fn obey(&mut self, orders: Orders) {
         let Orders { rules, protected, homes, more_homes, lists, stop: _ } = orders;
         if let Some((config, traffic)) = rules {
-            let followed = self.firewall.follow(&config.of_lists(), traffic);
-            self.tell("rules", followed.err().map(|why| format!("the rules of the lists stay as they are: {why}")));
-            self.config = config;
+            self.config = config.clone();
+            self.rules = Some((config, traffic));
+            self.follow();
         }
         if protected.is_some() || homes.is_some() || !more_homes.is_empty() {
             self.protected = protected.or(self.protected.take());
@@ -216,6 +132,16 @@ impl Keeper {
             }
         }
         self.put_missing();
+    }
+
+    /// Makes the rules follow the last word on them, once there are any. What is refused is tried again at each look.
+    fn follow(&mut self) {
+        let Some((config, traffic)) = self.rules.take_if(|_| self.is_set_up) else { return };
+        let followed = self.firewall.follow(&config.of_lists(), traffic.clone());
+        if followed.is_err() {
+            self.rules = Some((config, traffic));
+        }
+        self.tell("traffic", followed.err().map(|why| format!("the rules of the lists stay as they are: {why}")));
     }
 
     /// Takes whoever is now to be spared out of the lists, and puts back who is not any more.
@@ -297,6 +223,7 @@ impl Keeper {
                     info!("FEED => {}", self.firewall.describe());
                     self.remove_strange(&found);
                     self.tell("rules", None);
+                    self.follow();
                 }
                 Err(why) => self.tell("rules", Some(format!("no list can be in force: {why}"))),
             }
@@ -332,6 +259,7 @@ impl Keeper {
                 Err(why) => self.tell("rules", Some(format!("it is not known whether the lists are in force: {why}"))),
             }
         }
+        self.follow();
         let ending = mem::take(&mut self.ending);
         for name in ending {
             if !self.wanted.contains_key(&name) {
@@ -354,3 +282,6 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

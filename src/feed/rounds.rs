@@ -11,7 +11,7 @@ use log::{info, warn};
 
 use super::board::Board;
 use super::copy::Copy;
-use super::keeper::Desk;
+use super::desk::Desk;
 use super::parse::Parsed;
 use super::schedule::{self, Outcome};
 use super::source::{Answer, Failed, Source};
