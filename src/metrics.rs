@@ -8,7 +8,7 @@ mod text;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Seconds between two writings of the file: Prometheus looks at it every 15 to 60.
 const EVERY: Duration = Duration::from_secs(15);
 
+/// For this long the numbers serve whoever asks again: a client that asks all the time costs the owner no more than one
+/// that asks once a second.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Serves and writes what is configured, and starts no thread for what is not.
 ///
 /// # Errors
@@ -42,7 +46,7 @@ const EVERY: Duration = Duration::from_secs(15);
 pub fn start(config: &MetricsConfig, clock: &Clock, measure: Measure) -> Result<(), Failure> {
     if config.port != 0 {
         let address = SocketAddr::new(config.address, config.port);
-        let endpoint = Arc::new(Endpoint { measure: Arc::clone(&measure), clock: clock.clone() });
+        let endpoint = Arc::new(Endpoint::new(Arc::clone(&measure), clock));
         listener::listen(address, clock.clone(), endpoint).map_err(|error| {
             Failure::new(Failure::UNAVAILABLE, format!("no metrics: {error}; change metrics.address or metrics.port"))
         })?;
@@ -74,6 +78,35 @@ fn keep_writing(path: &Path, measure: &Measure) {
 struct Endpoint {
     measure: Measure,
     clock: Clock,
+    last: Mutex<Option<Taken>>,
+}
+
+/// The numbers in words, or that the owner gave none.
+struct Taken {
+    /// Monotonic.
+    at: Duration,
+    text: Option<Arc<str>>,
+}
+
+impl Endpoint {
+    fn new(measure: Measure, clock: &Clock) -> Endpoint {
+        Endpoint { measure, clock: clock.clone(), last: Mutex::default() }
+    }
+
+    /// The numbers, not older than [`FRESH`]. Whoever comes while they are being taken waits for them.
+    fn numbers(&self) -> Option<Arc<str>> {
+        // A thread that panicked has ended the process.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now().monotonic;
+        match &*last {
+            Some(Taken { at, text }) if now.saturating_sub(*at) < FRESH => text.clone(),
+            _ => {
+                let text = (self.measure)().map(|measures| Arc::from(text::text(measures)));
+                *last = Some(Taken { at: self.clock.now().monotonic, text: text.clone() });
+                text
+            }
+        }
+    }
 }
 
 impl Server for Endpoint {
@@ -88,8 +121,8 @@ impl Server for Endpoint {
     fn serve(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_write_timeout(Some(PATIENCE))?;
         let answer = match asked(InTime::new(stream, &self.clock))? {
-            Asked::Metrics => match (self.measure)() {
-                Some(measures) => answer("200 OK", text::CONTENT_TYPE, &text::text(measures)),
+            Asked::Metrics => match self.numbers() {
+                Some(text) => answer("200 OK", text::CONTENT_TYPE, &text),
                 None => answer("503 Service Unavailable", PLAIN, "the daemon is busy; try again\n"),
             },
             Asked::Else => answer("404 Not Found", PLAIN, "there is only /metrics\n"),
@@ -167,6 +200,40 @@ fn answer(status: &str, kind: &str, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::clock::Recorded;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    #[test]
+    fn the_owner_is_asked_at_most_once_a_second() {
+        let (time, times) = (Recorded::default(), Arc::new(AtomicU64::new(0)));
+        let asked = Arc::clone(&times);
+        let measure = move || {
+            let events = [("x", asked.fetch_add(1, Ordering::Relaxed))].into();
+            Some(Measures { events, ..Measures::default() })
+        };
+        let endpoint = Endpoint::new(Arc::new(measure), &Clock::recorded(&time));
+        time.set(5_000);
+        let first = endpoint.numbers().unwrap();
+        time.set(5_999);
+        assert_eq!(endpoint.numbers().unwrap(), first);
+        assert_eq!(times.load(Ordering::Relaxed), 1);
+        time.set(6_000);
+        assert_ne!(endpoint.numbers().unwrap(), first);
+        assert_eq!(times.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn an_owner_that_is_busy_is_left_alone_for_a_second_too() {
+        let (time, times) = (Recorded::default(), Arc::new(AtomicU64::new(0)));
+        let asked = Arc::clone(&times);
+        let measure = move || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            None
+        };
+        let endpoint = Endpoint::new(Arc::new(measure), &Clock::recorded(&time));
+        assert!((0..9).all(|_| endpoint.numbers().is_none()));
+        assert_eq!(times.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn a_request_is_what_its_first_line_says_and_ends() {
