@@ -195,4 +195,4 @@ fn keys<'a>(path: &'a [&'a str]) -> Vec<PathElement<'a>> {
 type Ignored = serde::de::IgnoredAny;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -177,6 +177,10 @@ fn located(reply: &Reply, atlas: &Atlas) -> serde_json::Result<Value> {
         Reply::Why(what) if !atlas.is_empty() => {
             serde_json::to_value(Located { what, place: atlas.place(what.address) }).map(|why| json!({ "why": why }))
         }
+        Reply::TopShed(shed) if !atlas.is_empty() => {
+            let located = shed.iter().map(|(net, count)| (net, count, atlas.place(net.addr())));
+            Ok(json!({ "top_shed": located.map(serde_json::to_value).collect::<serde_json::Result<Vec<_>>>()? }))
+        }
         Reply::Top(what) if !atlas.is_empty() => {
             let nets = what.addresses.iter().chain(&what.shed).map(|(net, _)| *net);
             let places: BTreeMap<String, Place> =

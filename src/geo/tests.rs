@@ -52,13 +52,18 @@ impl Shelf {
     }
 }
 
+/// One that knows a few networks of the documentation, such as 2001:db8::/32 in the US.
+pub(crate) fn atlas() -> Atlas {
+    Atlas::open(&Shelf::new().config).unwrap()
+}
+
 fn place(atlas: &Atlas, address: &str) -> String {
     atlas.place(address.parse().unwrap()).to_string()
 }
 
 #[test]
 fn addresses_are_found_in_both_files() {
-    let atlas = Atlas::open(&Shelf::new().config).unwrap();
+    let atlas = atlas();
     assert!(!atlas.is_empty());
     for (address, is) in [
         ("203.0.113.9", "MX, AS64500 Example \\u{1b}[2J Ltd"),

@@ -288,6 +288,10 @@ fn top_of_the_shield_is_a_list_of_its_own() {
     ];
     assert_page(shed.clone(), true, &lines);
     assert_eq!(json(&shed, |_| String::new(), &Atlas::default()).lines, [r#"[["2001:db8::/64",70]]"#]);
+    let atlas = crate::geo::tests::atlas();
+    assert!(page(&shed, local_time, &atlas).lines[1].starts_with(&format!("{}  US, AS64502 A name", lines[1])));
+    let located = json(&shed, local_time, &atlas).lines.concat();
+    assert!(located.starts_with(r#"[["2001:db8::/64",70,{"country":"US","network":"AS64502 A name"#), "{located}");
 }
 
 #[test]
