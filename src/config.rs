@@ -226,12 +226,11 @@ impl CrowdsecConfig {
 impl FirewallConfig {
     /// The same for the blocks of other PBXs: chain, set and table of names of their own, without a shield.
     pub fn of_the_fleet(&self) -> FirewallConfig {
-        let apart = |name: &str, longest: usize| format!("{name:.0$}-fleet", longest - "-fleet".len());
+        const END: &str = "-fleet";
         FirewallConfig {
-            // INVARIANT: a name with letters behind it is a name, and longer than any that iptables knows.
-            chain: apart(self.chain.as_str(), 28).parse().unwrap_or_else(|_| self.chain.clone()),
-            set_name: apart(&self.set_name, 30),
-            nft_table: apart(&self.nft_table, 28),
+            chain: self.chain.with(END),
+            set_name: format!("{}{END}", self.set_name),
+            nft_table: format!("{}{END}", self.nft_table),
             shield: ShieldConfig { mode: ShieldMode::Off, ..self.shield },
             ..self.clone()
         }
@@ -240,11 +239,9 @@ impl FirewallConfig {
     /// The same for the lists of others: chain, sets and table of names of their own.
     pub fn of_lists(&self) -> FirewallConfig {
         const END: &str = "-lists";
-        let apart = |name: &str| format!("{name:.0$}{END}", 28 - END.len());
         FirewallConfig {
-            // INVARIANT: a name with letters behind it is a name, and longer than any that iptables knows.
-            chain: apart(self.chain.as_str()).parse().unwrap_or_else(|_| self.chain.clone()),
-            nft_table: apart(&self.nft_table),
+            chain: self.chain.with(END),
+            nft_table: format!("{}{END}", self.nft_table),
             shield: ShieldConfig { mode: ShieldMode::Off, ..self.shield },
             ..self.clone()
         }
@@ -291,6 +288,9 @@ pub enum FeedUrl {
     /// At a server, `https://` or `http://`.
     Web(String),
     /// On this machine.
+    File(PathBuf),
+}
+
 impl fmt::Display for FeedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -298,9 +298,6 @@ impl fmt::Display for FeedUrl {
             FeedUrl::File(path) => path.display().fmt(f),
         }
     }
-}
-
-    File(PathBuf),
 }
 
 /// `feed NAME.format`.

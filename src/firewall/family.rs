@@ -27,10 +27,10 @@ impl Family {
         }
     }
 
-    /// The name of this family's set of those who are no strangers, given that of the blocks. At most 31 characters.
+    /// The name of this family's set of those who are no strangers, given that of the blocks.
     pub(super) fn admitted_set_name(self, name: &str) -> String {
         let digit = if self == Family::V4 { 4 } else { 6 };
-        format!("{name:.21}-admitted{digit}")
+        format!("{name}-admitted{digit}")
     }
 
     pub(super) fn of(net: &IpNet) -> Family {

@@ -85,13 +85,14 @@ impl fmt::Display for Target {
     }
 }
 
-/// The name of a chain of our own: at most 28 letters, digits, `-`, `_` and `.`, not starting with `-`, and no word of
-/// iptables itself, which would then empty a chain of the kernel's.
+/// The name of a chain of our own: at most 20 letters, digits, `-`, `_` and `.`, not starting with `-`, and no word of
+/// iptables itself, which would then empty a chain of the kernel's. The names of other chains of ours are this one with an
+/// end of at most 8 letters, and iptables takes 28.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainName(String);
 
 impl ChainName {
-    const LONGEST: usize = 28;
+    const LONGEST: usize = 20;
 
     /// Names that mean something else to iptables.
     const TAKEN: [&'static str; 16] = [
@@ -116,6 +117,11 @@ impl ChainName {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of another chain: this one with an end of its own.
+    pub fn with(&self, end: &str) -> ChainName {
+        ChainName(format!("{self}{end}"))
     }
 }
 
@@ -238,10 +244,10 @@ mod tests {
 
     #[test]
     fn a_chain_name_that_would_hurt_others_or_break_a_line_is_refused() {
-        for name in ["sipban-udp", "sipban", "1", "a.b_c-d", &"x".repeat(28)] {
+        for name in ["sipban-udp", "sipban", "1", "a.b_c-d", &"x".repeat(20)] {
             assert_eq!(name.parse::<ChainName>().unwrap().as_str(), name);
         }
-        for name in ["", "INPUT", "DROP", "RETURN", "-x", "!x", "a b", "a;b", "a\nb", "a\"b", "ä", &"x".repeat(29)] {
+        for name in ["", "INPUT", "DROP", "RETURN", "-x", "!x", "a b", "a;b", "a\nb", "a\"b", "ä", &"x".repeat(21)] {
             assert!(name.parse::<ChainName>().is_err(), "{name}");
         }
     }

@@ -16,9 +16,13 @@ fn numbers_out_of_range_are_refused() {
 }
 
 #[test]
-fn a_set_has_a_name_that_leaves_room_for_a_6() {
-    assert!(set_name(&"x".repeat(30)).is_ok());
-    assert!(set_name(&"x".repeat(31)).is_err());
+fn a_name_leaves_room_for_what_others_of_ours_have_behind_it() {
+    let most = |read: &dyn Fn(&str) -> bool| (1..60).take_while(|length| read(&"x".repeat(*length))).count();
+    assert_eq!(most(&|name| set_name(name).is_ok()), 31 - "-admitted4".len());
+    assert_eq!(most(&|name| chain(name).is_ok()), 28 - "-measure".len());
+    assert_eq!(most(&|name| table(name).is_ok()), 28 - "-fleet".len());
+    let error = chain(&"x".repeat(21)).unwrap_err();
+    assert!(error.starts_with("expected a name of at most 20 letters, digits, - _ or ., "), "{error}");
 }
 
 #[test]

@@ -66,9 +66,8 @@ pub(super) struct Strangers {
 }
 
 impl Names {
-    /// A chain has a name of at most 28 characters.
     pub(super) fn of(chain: &ChainName) -> Names {
-        let name = |end: &str| format!("{:.*}{end}", 28 - end.len(), chain.as_str());
+        let name = |end: &str| chain.with(end).to_string();
         Names { shield: name("-shield"), measure: name("-measure"), shed: name("-shed") }
     }
 
@@ -187,7 +186,9 @@ impl Strangers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use crate::firewall::shield::scanners;
+    use std::collections::BTreeSet;
 
     fn strangers(mode: ShieldMode) -> Strangers {
         let config = ShieldConfig { mode, shed: 60, patience: 60, scanners: false };
@@ -214,9 +215,18 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_name_of_a_chain_leaves_room_for_three_others() {
-        let names = Names::of(&"a23456789012345678901234567".parse().unwrap());
-        assert!(names.all().iter().all(|name| name.len() <= 28), "{names:?}");
+    fn the_longest_name_of_a_chain_leaves_room_for_the_others_and_all_differ() {
+        let text = format!("[ami]\nuser = u\npass = p\n[iptables]\nchain = {}\n", "x".repeat(20));
+        let own = Config::parse(&text, "/test.conf".as_ref()).unwrap().firewall;
+        let others = [own.of_the_fleet().chain, own.of_lists().chain];
+        let mut ours = Names::of(&own.chain).all().map(str::to_owned).to_vec();
+        ours.extend(others.iter().chain([&own.chain]).map(ChainName::to_string));
+        assert!(ours.iter().all(|name| name.len() <= 28), "{ours:?}");
+        assert_eq!(ours.iter().collect::<BTreeSet<_>>().len(), 6, "{ours:?}");
+        // Those who have no shield remove chains of these names.
+        for other in others {
+            assert!(Names::of(&other).all().iter().all(|name| !ours.iter().any(|own| own == name)), "{other}");
+        }
     }
 
     #[test]

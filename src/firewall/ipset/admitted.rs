@@ -139,6 +139,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn without_a_shield_nobody_removes_the_sets_of_one() {
+        let text = format!("[ami]\nuser = u\npass = p\n[ipset]\nset_name = {}\n", "x".repeat(21));
+        let own = crate::config::Config::parse(&text, "/test.conf".as_ref()).unwrap().firewall;
+        let ours = Admitted::new(&own.set_name).names;
+        assert!(ours.iter().all(|name| name.len() <= 31), "{ours:?}");
+        let others = Admitted::new(&own.of_the_fleet().set_name).names;
+        assert!(others.iter().all(|name| !ours.contains(name)), "{others:?}");
+    }
+
+    #[test]
     fn all_addresses_are_two_elements() {
         let halves = |text: &str| halves(&text.parse().unwrap()).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(halves("0.0.0.0/0"), ["0.0.0.0/1", "128.0.0.0/1"]);

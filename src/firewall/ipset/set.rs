@@ -27,7 +27,7 @@ const RENEWAL: u64 = 86_400;
 pub(super) struct Set {
     family: Family,
     pub name: String,
-    /// Where a set that replaces this one is made. At most 31 characters.
+    /// Where a set that replaces this one is made.
     draft: String,
     /// `ipset.maxelem`.
     least: u32,
@@ -40,7 +40,7 @@ pub(super) struct Set {
 
 impl Set {
     pub(super) fn new(family: Family, name: &str, least: u32) -> Set {
-        let draft = format!("{name:.29}~{}", if family == Family::V4 { 4 } else { 6 });
+        let draft = format!("{name}~{}", if family == Family::V4 { 4 } else { 6 });
         let name = family.set_name(name);
         Set { family, name, draft, least, maxelem: least, entries: 0, others: 0 }
     }
