@@ -89,6 +89,32 @@ fn with_the_last_block_and_the_chain_goes_the_shield() {
 }
 
 #[test]
+fn a_chain_of_the_shield_that_others_lead_to_stays_behind_empty_and_all_else_goes() {
+    const RULE: &str = "-A FORWARD -j sipban-udp-shed";
+    const WHY: &str =
+        "chain sipban-udp-shed (IPv4) is empty but stays, because of the rule `-A FORWARD -j sipban-udp-shed`";
+    each_of(&[Iptables, Ipset], |mut bed| {
+        let mut firewall = shielded(&mut bed, ShieldMode::On);
+        bed.apply(&mut firewall, &nets(2), &[]);
+        bed.tool(V4, RULE);
+        bed.assert_verified(&mut firewall);
+        bed.config.shield.mode = ShieldMode::Off;
+        firewall.reconfigure(&bed.config, sip_ports(), &bed.book, NOW).unwrap();
+        assert!(firewall.shield().is_none());
+        assert_eq!(bed.blocked(), nets(2));
+        bed.assert_verified(&mut firewall);
+        let left = |bed: &Bed, word| rules(bed).lines().filter(|line| line.contains(word)).count();
+        assert_eq!((left(&bed, "sipban-udp-measure"), left(&bed, "sipban-udp-shield")), (0, 0));
+        assert_eq!(left(&bed, "sipban-udp-shed"), 2, "{}", rules(&bed));
+        bed.config.shield.mode = ShieldMode::On;
+        firewall.reconfigure(&bed.config, sip_ports(), &bed.book, NOW).unwrap();
+        assert!(sheds(&bed));
+        assert_eq!(firewall.tear_down().unwrap_err().0, WHY);
+        assert_eq!(left(&bed, "sipban"), 2, "{}", rules(&bed));
+    });
+}
+
+#[test]
 fn another_backend_takes_the_shield_over_and_leaves_nothing_of_it() {
     for (old, new) in [(Ipset, Iptables), (Iptables, Nft), (Nft, Ipset)] {
         each_with(old, |mut bed| {

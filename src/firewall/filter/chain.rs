@@ -208,7 +208,7 @@ impl Chain {
         let mut text = self.without_jumps(&listing);
         if listing.chain.is_some() {
             let _ = writeln!(text, "-F {}", self.name);
-            if listing.references.is_empty() {
+            if listing.reference_to(self.name.as_str()).is_none() {
                 let _ = writeln!(text, "-X {}", self.name);
             }
         }
@@ -216,13 +216,16 @@ impl Chain {
         if !text.is_empty() {
             self.commit(&text)?;
         }
-        match listing.references.first() {
-            Some(rule) if listing.chain.is_some() => {
-                let (chain, family) = (&self.name, self.family.name());
-                Err(Error(format!("chain {chain} ({family}) is empty but stays, because of the rule `{rule}`")))
-            }
-            _ => Ok(()),
-        }
+        let ours = listing.chain.is_some().then_some(self.name.as_str());
+        let staying = ours.into_iter().filter_map(|chain| self.why_it_stays(&listing, chain));
+        let staying: Vec<String> = staying.chain(self.shield_that_stays(&listing)).collect();
+        if staying.is_empty() { Ok(()) } else { Err(Error(staying.join("; "))) }
+    }
+
+    /// Why this chain cannot be removed, if it cannot.
+    fn why_it_stays(&self, listing: &Listing, chain: &str) -> Option<String> {
+        let (rule, family) = (listing.reference_to(chain)?, self.family.name());
+        Some(format!("chain {chain} ({family}) is empty but stays, because of the rule `{rule}`"))
     }
 
     /// Sees how the rules last made are listed. Where another program was at them meanwhile there is nothing to

@@ -21,8 +21,8 @@ pub(super) struct Listing {
     /// The rules of INPUT that block what is in our set without leading to our chain, as the Perl program made them,
     /// without the `-A INPUT`.
     pub leftovers: Vec<String>,
-    /// Other rules that lead to our chain, which are not ours.
-    pub references: Vec<String>,
+    /// Rules of others that lead to chains of ours, each behind the name of that chain.
+    pub references: Vec<(String, String)>,
     /// Whether FreePBX's firewall is at work.
     pub freepbx: bool,
 }
@@ -61,6 +61,10 @@ impl Listing {
             let (name, rule) = line.split_once(' ')?;
             names.all().contains(&name).then(|| (name.to_owned(), rule.to_owned()))
         };
+        let refers_to = |line: &str| {
+            let (_, to) = destination(line)?;
+            (to == chain || names.all().contains(&to)).then(|| (to.to_owned(), line.to_owned()))
+        };
         let mut listing = Listing::default();
         let mut lets_in = None;
         let mut seen = HashSet::new();
@@ -74,14 +78,14 @@ impl Listing {
                         listing.jumps.push(rule.to_owned());
                         listing.bypass = listing.bypass.take().or(lets_in.clone());
                     }
-                    Some(("-g", to)) if to == chain => listing.references.push(line.to_owned()),
+                    Some(("-g", to)) if to == chain => listing.references.extend(refers_to(line)),
                     Some(("-g", _) | ("-j", "ACCEPT" | "RETURN")) if !is_loopback(rule) => {
                         lets_in.get_or_insert_with(|| rule.to_owned());
                     }
                     Some(("-j", "DROP" | "REJECT")) if set.is_some_and(|set| matches_set(rule, set)) => {
                         listing.leftovers.push(rule.to_owned());
                     }
-                    _ => {}
+                    _ => listing.references.extend(refers_to(line)),
                 }
             } else if let Some((name, rule)) = line.strip_prefix("-A ").and_then(of_shield) {
                 listing.shield.entry(name).or_default().push(rule);
@@ -91,11 +95,16 @@ impl Listing {
                 listing.chain.get_or_insert_default();
             } else if line.strip_prefix(':').is_some_and(|rest| rest.starts_with(FREEPBX_CHAIN)) {
                 listing.freepbx = true;
-            } else if line.contains(chain) && destination(line).is_some_and(|(_, to)| to == chain) {
-                listing.references.push(line.to_owned());
+            } else if line.contains(chain) {
+                listing.references.extend(refers_to(line));
             }
         }
         listing
+    }
+
+    /// A rule of others that leads to this chain of ours.
+    pub(super) fn reference_to(&self, chain: &str) -> Option<&str> {
+        self.references.iter().find(|(to, _)| to == chain).map(|(_, rule)| &rule[..])
     }
 }
 
@@ -284,7 +293,13 @@ mod tests {
             "-A INPUT -g sipban-udp\n-A FORWARD -j sipban-udp\n\
              -A FORWARD -m comment --comment \"not -j sipban-udp\" -j ACCEPT\n",
         );
-        assert_eq!(listing.references, ["-A INPUT -g sipban-udp", "-A FORWARD -j sipban-udp"]);
+        assert_eq!(listing.reference_to("sipban-udp"), Some("-A INPUT -g sipban-udp"));
+        let rules: Vec<&str> = listing.references.iter().map(|(_, rule)| &rule[..]).collect();
+        assert_eq!(rules, ["-A INPUT -g sipban-udp", "-A FORWARD -j sipban-udp"]);
+        let listing = parse("-A INPUT -j sipban-udp-shed\n-A OTHER -g sipban-udp-measure\n-A sipban-udp-shed -j DROP\n");
+        assert_eq!(listing.reference_to("sipban-udp-shed"), Some("-A INPUT -j sipban-udp-shed"));
+        assert_eq!(listing.reference_to("sipban-udp-measure"), Some("-A OTHER -g sipban-udp-measure"));
+        assert_eq!(listing.references.len(), 2);
         assert!(listing.jumps.is_empty());
     }
 

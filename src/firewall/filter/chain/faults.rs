@@ -85,7 +85,7 @@ impl Chain {
         faults
     }
 
-    /// What goes when the rules are made what they should be, in words.
+    /// What goes when the rules are made what they should be, and what should go and cannot, in words.
     pub(super) fn removals(&self, listing: &Listing) -> Vec<String> {
         let name = &self.name;
         let strays = listing.chain.iter().flat_map(|chain| &chain.strays);
@@ -94,6 +94,7 @@ impl Chain {
         let leftovers = leftovers.map(|rule| {
             format!("removed `{rule}` from INPUT, a leftover of the Perl program: chain {name} blocks now")
         });
-        strays.chain(leftovers).collect()
+        let staying = self.shield_that_stays(listing).filter(|_| !self.is_shielded());
+        strays.chain(leftovers).chain(staying).collect()
     }
 }

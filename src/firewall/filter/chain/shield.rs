@@ -122,10 +122,18 @@ impl Chain {
         }
     }
 
-    /// Removes the chains of the shield, to which no rule leads any more.
+    /// Removes the chains of the shield, to which no rule of ours leads any more. Where a rule of others does, the kernel
+    /// would refuse all of it: such a chain is emptied and stays.
     pub(super) fn without_shield(&self, listing: &Listing) -> String {
         let there = || self.names.all().into_iter().filter(|chain| listing.shield.contains_key(*chain));
-        there().map(|chain| format!("-F {chain}\n")).chain(there().map(|chain| format!("-X {chain}\n"))).collect()
+        let free = there().filter(|chain| listing.reference_to(chain).is_none());
+        there().map(|chain| format!("-F {chain}\n")).chain(free.map(|chain| format!("-X {chain}\n"))).collect()
+    }
+
+    /// Why each chain stays that cannot be removed.
+    pub(super) fn shield_that_stays(&self, listing: &Listing) -> impl Iterator<Item = String> {
+        let there = self.names.all().into_iter().filter(|chain| listing.shield.contains_key(*chain));
+        there.filter_map(|chain| self.why_it_stays(listing, chain))
     }
 
     /// The rules were made, if they were to be; the next listing shows how they are listed.
@@ -180,7 +188,10 @@ impl Chain {
             match (wanted.get(chain), listing.shield.get(chain)) {
                 (Some(wanted), Some(there)) if wanted != there => add_differences(&mut faults, chain, wanted, there),
                 (Some(_), None) => faults.add(format_args!("chain {chain}")),
-                (None, Some(_)) => faults.add(format_args!("chain {chain} too many")),
+                // An empty one that a rule of others leads to stays.
+                (None, Some(there)) if !there.is_empty() || listing.reference_to(chain).is_none() => {
+                    faults.add(format_args!("chain {chain} too many"));
+                }
                 _ => {}
             }
         }
