@@ -27,9 +27,9 @@ pub const MOST_ADMITTED: usize = 131_072;
 /// At most 256 where each is a rule that a packet is compared with.
 pub const MOST_RULES: usize = 256;
 
-/// At most this many strangers of each address family are counted at once. With nft, those who find no room share one
-/// limit, which is [`CROWD`] times that of one stranger; with iptables they lose all, and nothing while the shield only
-/// counts.
+/// At most this many strangers of each address family are counted at once with nft. Those who find no room share one limit,
+/// which is [`CROWD`] times that of one stranger. With iptables there is room for more, and they lose all; nothing while the
+/// shield only counts.
 pub(super) const STRANGERS: u32 = 16_384;
 
 /// How many times the limit of one stranger all those together have who find no room.

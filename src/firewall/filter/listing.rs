@@ -296,7 +296,8 @@ mod tests {
         assert_eq!(listing.reference_to("sipban-udp"), Some("-A INPUT -g sipban-udp"));
         let rules: Vec<&str> = listing.references.iter().map(|(_, rule)| &rule[..]).collect();
         assert_eq!(rules, ["-A INPUT -g sipban-udp", "-A FORWARD -j sipban-udp"]);
-        let listing = parse("-A INPUT -j sipban-udp-shed\n-A OTHER -g sipban-udp-measure\n-A sipban-udp-shed -j DROP\n");
+        let listing =
+            parse("-A INPUT -j sipban-udp-shed\n-A OTHER -g sipban-udp-measure\n-A sipban-udp-shed -j DROP\n");
         assert_eq!(listing.reference_to("sipban-udp-shed"), Some("-A INPUT -j sipban-udp-shed"));
         assert_eq!(listing.reference_to("sipban-udp-measure"), Some("-A OTHER -g sipban-udp-measure"));
         assert_eq!(listing.references.len(), 2);

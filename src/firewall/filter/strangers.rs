@@ -15,14 +15,18 @@ use crate::firewall::body::Origin;
 use crate::firewall::family::Family;
 use crate::firewall::scope::SIP;
 use crate::firewall::shield::scanners::Scanner;
-use crate::firewall::shield::{Excess, MOST_LISTED, PACKET_BYTES, PERIOD, STRANGERS};
+use crate::firewall::shield::{Excess, MOST_LISTED, PACKET_BYTES, PERIOD};
 use crate::model::target::ChainName;
 
 /// Seconds after which a stranger who sends nothing is counted no longer. His bucket is full again by then.
-const FORGOTTEN: u64 = 2 * PERIOD;
+const FORGOTTEN: u64 = PERIOD + 1;
 
-/// At most this many strangers of each address family are counted at once while the shield only counts.
-const STRANGERS_COUNTED: u32 = 4 * STRANGERS;
+/// At most 65,536 strangers of each address family are counted at once, those of UDP in two tables and those of TCP in one.
+/// A full table takes 8 MB of the kernel's memory. It is full while more than 5,000 new strangers come in a second.
+const STRANGERS: u32 = 65_536;
+
+/// At most this many strangers in a table share a place in it on average, through which the kernel searches.
+const TOGETHER: u32 = 4;
 
 /// At most this many packets of all strangers are measured in a second while the shield only counts, and twice as many
 /// at once.
@@ -129,9 +133,9 @@ impl Strangers {
         let Names { shield, measure, shed } = &self.names;
         // A full table drops packets of those it does not hold, so where nothing is to be dropped none may become full.
         let at_most = |count: u32| format!("-m limit --limit {count}/sec --limit-burst {} ", 2 * count);
-        let (gate, told, strangers) = match self.config.mode {
-            ShieldMode::Count => (at_most(MEASURED), at_most(TOLD), STRANGERS_COUNTED),
-            _ => (String::new(), String::new(), STRANGERS),
+        let (gate, told) = match self.config.mode {
+            ShieldMode::Count => (at_most(MEASURED), at_most(TOLD)),
+            _ => (String::new(), String::new()),
         };
         let ports = match self.all_traffic {
             true => format!("--dport {}:{} ", SIP.start(), SIP.end()),
@@ -153,10 +157,9 @@ impl Strangers {
         let packets = format!("--hashlimit-above {}/min --hashlimit-burst {most}", most * 60 / PERIOD);
         let bytes = most * PACKET_BYTES;
         let bytes = format!("--hashlimit-above {}b/s --hashlimit-burst {bytes}b", bytes / PERIOD);
-        let mode = if self.config.mode == ShieldMode::Count { "c" } else { "" };
         // The kernel finds a table by its name and leaves it as it was made, so other limits are another table.
         let over = |protocol: &str, limit: &str, kind: char| {
-            let table = self.table(&format!("sipban-{kind}{most}{mode}"), strangers, FORGOTTEN);
+            let table = self.table(&format!("sipban-{kind}{most}"), STRANGERS, FORGOTTEN);
             format!("-p {protocol} -m hashlimit {limit} {table} -g {shed}")
         };
         let over = [over("udp", &packets, 'p'), over("udp", &bytes, 'b'), over("tcp", &packets, 's')];
@@ -178,8 +181,10 @@ impl Strangers {
     /// The words for a table that the kernel keeps for the sources of packets.
     fn table(&self, name: &str, most: u32, seconds: u64) -> String {
         let mask = if self.family == Family::V6 { " --hashlimit-srcmask 64" } else { "" };
-        let bounds = format!("--hashlimit-htable-max {most} --hashlimit-htable-expire {}", seconds * 1_000);
-        format!("--hashlimit-mode srcip{mask} --hashlimit-name {name} {bounds}")
+        let (places, expire) = (most / TOGETHER, seconds * 1_000);
+        // The kernel takes no less than one for each place, and left to itself it makes 8,192 places.
+        let bounds = format!("--hashlimit-htable-size {places} --hashlimit-htable-max {most}");
+        format!("--hashlimit-mode srcip{mask} --hashlimit-name {name} {bounds} --hashlimit-htable-expire {expire}")
     }
 }
 
@@ -211,7 +216,7 @@ mod tests {
             )
         };
         // The kernel looks for what has ended once a second. UDP and TCP have tables of their own.
-        const { assert!((MEASURED as u64 * (FORGOTTEN + 1) + 2 * MEASURED as u64) * 4 <= STRANGERS_COUNTED as u64 * 3) };
+        const { assert!((MEASURED as u64 * (FORGOTTEN + 1) + 2 * MEASURED as u64) * 4 <= STRANGERS as u64 * 3) };
     }
 
     #[test]
