@@ -2,8 +2,8 @@
 //!
 //! Forged: whoever forges the address of a stranger has that stranger lose packets, and with UDP at worst blocked, for
 //! `timer.home` at first. He can do nothing to those who are protected or live here, and at most [`MOST_BLOCKS`] strangers
-//! are blocked so at a time. With TCP he has nobody blocked: that takes a connection that stands, and the kernel answers
-//! the address that was forged.
+//! are blocked so at a time. With TCP he has a stranger blocked only while a connection of that stranger's own stands, for
+//! IPv6 one from the same /64: he cannot make one, because the kernel answers the address that was forged.
 
 mod strangers;
 
