@@ -1,14 +1,17 @@
 //! Where addresses are: country and network operator, as files of MaxMind's format say that the administrator has.
 //!
-//! The files are held in memory, at most [`MOST`] bytes each, and read again at a reload. Threads that read from Asterisk
-//! or answer the console look addresses up; the owner, whom all wait for, never does.
+//! The files are held in memory, at most [`MOST`] bytes each, and at a reload a thread that is there only meanwhile reads
+//! them again. Threads that read from Asterisk or answer the console look addresses up; the owner, whom all wait for, never
+//! does either.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
 
+use log::error;
 use maxminddb::{MaxMindDbError, PathElement, Reader, WithinOptions};
 use serde::Serialize;
 
@@ -56,6 +59,18 @@ impl From<Error> for Failure {
 #[derive(Clone, Debug, Default)]
 pub struct Atlas {
     maps: Arc<RwLock<Arc<Maps>>>,
+    rereading: Arc<Mutex<Rereading>>,
+}
+
+/// What is to be read again.
+#[derive(Debug, Default)]
+struct Rereading {
+    /// The files to read next: those of the last reload.
+    next: Option<GeoConfig>,
+    /// Whether there is a thread at work.
+    is_at_work: bool,
+    /// What was wrong at the last reload: however many reloads find the same, it is said once.
+    told: Option<String>,
 }
 
 /// What is known of where an address is.
@@ -82,14 +97,49 @@ impl Atlas {
     /// If one cannot be read or is of another kind.
     pub fn open(config: &GeoConfig) -> Result<Atlas, Error> {
         let atlas = Atlas::default();
-        atlas.reopen(config).map(|()| atlas)
+        atlas.read(config).map(|()| atlas)
     }
 
-    /// Reads the files again: others may lie under their names.
+    /// Has the files read again: others may lie under their names. Returns at once; what was read before is in force
+    /// until then, and stays if a file is bad, which the log then says once.
     ///
     /// # Errors
-    /// As [`open`](Atlas::open); what was read before stays in force.
-    pub fn reopen(&self, config: &GeoConfig) -> Result<(), Error> {
+    /// If the system has no thread to give.
+    pub fn reread(&self, config: &GeoConfig) -> io::Result<()> {
+        let mut rereading = self.rereading();
+        rereading.next = Some(config.clone());
+        if !rereading.is_at_work {
+            let atlas = self.clone();
+            thread::Builder::new().name("geo".into()).spawn(move || atlas.read_what_is_next())?;
+            rereading.is_at_work = true;
+        }
+        Ok(())
+    }
+
+    fn read_what_is_next(&self) {
+        while let Some(config) = self.take_next() {
+            let wrong = self.read(&config).err().map(|why| why.to_string());
+            let told = std::mem::replace(&mut self.rereading().told, wrong.clone());
+            if let Some(why) = wrong.filter(|why| told.as_ref() != Some(why)) {
+                error!("ERROR => {why}; what was read before holds");
+            }
+        }
+    }
+
+    /// What to read next; with nothing more the work has ended.
+    fn take_next(&self) -> Option<GeoConfig> {
+        let mut rereading = self.rereading();
+        let next = rereading.next.take();
+        rereading.is_at_work = next.is_some();
+        next
+    }
+
+    fn rereading(&self) -> MutexGuard<'_, Rereading> {
+        // A thread that panicked has ended the process.
+        self.rereading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, config: &GeoConfig) -> Result<(), Error> {
         let open = |key, path: &Option<PathBuf>, field: &[&str]| {
             let read = |path: &PathBuf| read(path, field).map_err(|what| Error { key, path: path.clone(), what });
             path.as_ref().map(read).transpose()

@@ -94,12 +94,37 @@ fn a_replaced_file_is_read_again_and_a_bad_one_leaves_the_old_in_force() {
     let atlas = Atlas::open(&shelf.config).unwrap();
     let copy = atlas.clone();
     shelf.put("country", b"<html>Sign in to download");
-    atlas.reopen(&shelf.config).unwrap_err();
+    reread(&atlas, &shelf);
+    assert!(atlas.rereading().told.as_ref().is_some_and(|why| why.starts_with("geo.country: ")));
     assert_eq!(place(&copy, "198.51.100.7"), "RU, AS64501");
     shelf.put("country", &database("GeoLite2-Country", &[("198.51.100.0/24", country("FR"))]));
-    atlas.reopen(&shelf.config).unwrap();
+    reread(&atlas, &shelf);
+    assert_eq!(atlas.rereading().told, None);
     assert_eq!(place(&copy, "198.51.100.7"), "FR, AS64501");
     assert_eq!(place(&copy, "203.0.113.9"), "AS64500 Example \\u{1b}[2J Ltd");
+}
+
+/// Returns when the files were read again.
+fn reread(atlas: &Atlas, shelf: &Shelf) {
+    atlas.reread(&shelf.config).unwrap();
+    while atlas.rereading().is_at_work {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn whoever_has_files_read_again_does_not_wait_for_them() {
+    let shelf = Shelf::new();
+    let atlas = Atlas::open(&shelf.config).unwrap();
+    // While this is held nobody can put what was read in force.
+    let held = atlas.maps.read().unwrap();
+    shelf.put("country", &database("GeoLite2-Country", &[("198.51.100.0/24", country("FR"))]));
+    atlas.reread(&shelf.config).unwrap();
+    shelf.put("country", &database("GeoLite2-Country", &[("198.51.100.0/24", country("DE"))]));
+    atlas.reread(&shelf.config).unwrap();
+    drop(held);
+    reread(&atlas, &shelf);
+    assert_eq!(place(&atlas, "198.51.100.7"), "DE, AS64501");
 }
 
 #[test]

@@ -299,8 +299,8 @@ impl Owner {
         if let Some(console) = &self.console {
             console.admit(&new.control);
         }
-        if let Err(why) = self.atlas.reopen(&new.geo) {
-            self.say_once(Level::Error, &format!("ERROR => {why}; what was read before holds"), now);
+        if let Err(why) = self.atlas.reread(&new.geo) {
+            self.say_once(Level::Error, &format!("ERROR => geo: cannot start a thread: {why}"), now);
         }
         self.covered.reconfigure(new.firewall.scope.clone());
         let old = std::mem::replace(&mut self.config, new);
