@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use sipban::model::clock::Clock;
 
 use super::lab::netns::{Netns, Variant, call};
@@ -109,6 +110,33 @@ fn whoever_is_listed_is_blocked_but_for_those_who_are_spared() {
         assert!(!field.traces().is_empty());
         field.lab.stop();
         assert_eq!(field.traces(), [""; 0]);
+        assert!(field.arrives(LISTED));
+    });
+}
+
+#[test]
+fn whoever_lives_there_is_spared_from_the_start_and_a_reload_brings_whom_the_white_list_spares() {
+    each(|mut field| {
+        fs::write(field.lab.path("list"), "45.10.66.64/27\n").unwrap();
+        let list = field.lab.path("list").display().to_string();
+        field.lab.set("feed mine.url", list);
+        field.lab.start();
+        field.wait_for(LISTED, false);
+        field.lab.say(event("SuccessfulAuth", "Informational", "100", LISTED, "1-9", "UsingPassword: 1\r\n"));
+        field.wait_for(LISTED, true);
+        field.lab.stop();
+        field.lab.start();
+        field.lab.wait_for_log("FEED => mine: 1 entries in force");
+        assert!(field.arrives(LISTED));
+        // By hand, and then a reload.
+        let white_list = |field: &Field, text: &str| {
+            fs::write(field.lab.path("white_list"), text).unwrap();
+            field.lab.signal(Signal::SIGHUP);
+        };
+        white_list(&field, "127.0.0.1\n");
+        field.wait_for(FRIEND, false);
+        white_list(&field, "127.0.0.1\n45.10.66.72/29\n");
+        field.wait_for(FRIEND, true);
         assert!(field.arrives(LISTED));
     });
 }
