@@ -60,7 +60,7 @@ impl Collector for Snapshot {
         let help = "Seconds for which rules may have been missing";
         one(to, "unprotected_seconds", help, ConstCounter::new(measures.unprotected))?;
         let dropped = measures.dropped.iter().map(|(whose, count)| ([("origin", *whose)], ConstCounter::new(*count)));
-        family(to, "dropped_packets", "Packets that the kernel dropped", dropped)?;
+        family(to, "dropped_packets", "Packets that the kernel dropped for blocks, not for lists of others", dropped)?;
         one(to, "homes", "Addresses where accounts live", gauge(measures.homes))?;
         one(to, "sources", "Sources of which evidence is held", gauge(measures.sources))?;
         let weather = [("refusing", measures.refusing), ("silent", measures.silent)];
