@@ -111,7 +111,8 @@ impl Homes {
     }
 
     /// Whether this account lives at an address that has moved here: some account lives at both, and nobody has logged
-    /// in there since that one did here. The line of many an office gets another address every day.
+    /// in there since that one did here. The line of many an office gets another address every day. An account that has
+    /// logged in elsewhere since has not been taken along: it is not the phone that is broken, but somebody guesses.
     ///
     /// Goes through all addresses, so it is to be asked only before somebody is blocked.
     pub(super) fn has_moved_here(&self, place: &IpNet, account: Account) -> bool {
@@ -119,10 +120,12 @@ impl Homes {
         let find = |tenants: &[Tenant], account| {
             tenants.binary_search_by_key(&account, |tenant: &Tenant| tenant.account).ok().map(|at| tenants[at])
         };
+        let of_account = || self.places.values().filter_map(|there| find(there, account));
+        let Some(last_login) = of_account().map(|tenant| tenant.last).max() else { return false };
         self.places.iter().any(|(other, there)| {
             let last = || there.iter().map(|tenant| tenant.last).max().unwrap_or_default();
             other != place
-                && find(there, account).is_some()
+                && find(there, account).is_some_and(|tenant| tenant.last == last_login)
                 && there.iter().filter_map(|tenant| find(here, tenant.account)).any(|moved| last() <= moved.first)
         })
     }
@@ -276,6 +279,14 @@ mod tests {
         homes.login(office, b"1002", UnixTime(100), MONTH);
         homes.login(other, b"2001", UnixTime(200), MONTH);
         assert!(!homes.has_moved_here(&other, broken));
+        homes.login(other, b"1001", UnixTime(300), MONTH);
+        assert!(homes.has_moved_here(&other, broken));
+        // It went on logging in where the office is now: 1001 is somebody at home, with a new address, who guesses.
+        homes.login(place(3), b"1002", UnixTime(250), MONTH);
+        assert!(!homes.has_moved_here(&other, broken));
+        let mut homes = Homes::default();
+        homes.login(office, b"1002", UnixTime(100), MONTH);
+        homes.login(office, b"1001", UnixTime(100), MONTH);
         homes.login(other, b"1001", UnixTime(300), MONTH);
         assert!(homes.has_moved_here(&other, broken));
         // The office is still there: 1001 is somebody who also works from home.
