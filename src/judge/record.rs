@@ -48,11 +48,13 @@ struct Tally {
 }
 
 /// What PJSIP tells of one attempt for an unknown account: what the request was refused for; that it was challenged, as
-/// `<unknown>`; what the answer to the challenge was refused for; and that again, as `<unknown>`. All have one Call-ID.
+/// `<unknown>`; what the answer to the challenge was refused for; and that again, as `<unknown>`. All have one Call-ID and
+/// name one account. Whoever uses a Call-ID again has every other request for an account counted, and each account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
-    Refusal(u64),
-    Challenge(u64),
+    Refusal(u64, Account),
+    Challenge(u64, Account),
+    Answer(u64),
 }
 
 #[derive(Debug)]
@@ -169,22 +171,21 @@ impl Record {
             self.told.pop_front();
         }
         self.told.reserve_exact(1);
-        self.told.push_back(Told::Refusal(event.session));
+        self.told.push_back(Told::Refusal(event.session, Account::of(account::name(event))));
     }
 
     /// Whether this event belongs to an attempt that was counted already.
     pub(super) fn is_told(&mut self, event: &SecurityEvent) -> bool {
-        let session = event.session;
-        let before = match event.kind {
-            _ if event.is_unidentified() => Told::Refusal(session),
-            _ if is_refusal(event) => Told::Challenge(session),
-            _ => return false,
+        let (session, account) = (event.session, Account::of(account::name(event)));
+        let is_before = |told: &Told| match told {
+            Told::Refusal(of, _) | Told::Answer(of) => *of == session && event.is_unidentified(),
+            Told::Challenge(..) => *told == Told::Challenge(session, account) && is_refusal(event),
         };
-        let Some(at) = self.told.iter().rposition(|told| *told == before) else { return false };
-        match event.kind {
-            Kind::ChallengeSent => self.told[at] = Told::Challenge(session),
-            _ if event.is_unidentified() => drop(self.told.remove(at)),
-            _ => self.told[at] = Told::Refusal(session),
+        let Some(at) = self.told.iter().rposition(is_before) else { return false };
+        match (self.told[at], event.kind) {
+            (Told::Challenge(..), _) => self.told[at] = Told::Answer(session),
+            (Told::Refusal(_, account), Kind::ChallengeSent) => self.told[at] = Told::Challenge(session, account),
+            _ => drop(self.told.remove(at)),
         }
         true
     }

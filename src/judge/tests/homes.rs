@@ -49,6 +49,22 @@ fn more_than_thirty_failures_of_one_account_in_a_minute_are_no_phone() {
 }
 
 #[test]
+fn a_thief_in_an_office_who_looks_for_accounts_with_one_call_id_is_seen() {
+    let mut court = office(&["1000"]);
+    let session = court.event(UNKNOWN, OFFICE, "");
+    let blocked = (0..20).position(|n: u32| {
+        let name = n.to_string().into_bytes();
+        let refusal = SecurityEvent { account: name.into(), ..session.clone() };
+        let unknown = b"<unknown>".as_slice().into();
+        let challenge = SecurityEvent { kind: Kind::ChallengeSent, account: unknown, ..session.clone() };
+        let verdict = court.judge(&refusal);
+        assert_eq!(court.judge(&challenge), Verdict::Pass);
+        sentence(&verdict).is_some()
+    });
+    assert_eq!(blocked, Some(8));
+}
+
+#[test]
 fn hammering_can_be_switched_off() {
     let mut court = office(&["1000"]);
     court.policy.limits.hammer = 0;

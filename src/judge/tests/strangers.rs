@@ -229,6 +229,22 @@ fn one_call_id_for_many_requests_does_not_hide_them() {
     assert_eq!(court.judge(&event), Verdict::Pass);
     assert_eq!(court.judge(&event), Verdict::Pass);
     assert!(sentence(&court.judge(&event)).is_some());
+    // As Asterisk tells it of requests that answer no challenge: each account counts, and each other request for one.
+    for (names, most) in [(["9", "9", "9"], 5), (["7", "8", "9"], 3)] {
+        let mut court = Court::with(|limits| limits.unknown_account = 3);
+        let session = court.event(UNKNOWN, STRANGER, "9");
+        let mut requests = 0;
+        let blocked = names.iter().cycle().take(20).any(|name| {
+            requests += 1;
+            let refusal = SecurityEvent { account: name.as_bytes().into(), ..session.clone() };
+            let challenge = Kind::ChallengeSent;
+            let again = SecurityEvent { kind: challenge, account: b"<unknown>".as_slice().into(), ..session.clone() };
+            let verdict = court.judge(&refusal);
+            assert_eq!(court.judge(&again), Verdict::Pass);
+            sentence(&verdict).is_some()
+        });
+        assert!(blocked && requests <= most, "{requests} requests for {names:?}");
+    }
 }
 
 #[test]
