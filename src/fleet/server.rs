@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::config::{Fleet, ServerUrl};
+use crate::model::clock::Clock;
 use crate::tls::{self, Identity};
 
 /// At most this many bytes has an answer: more than any that an honest member causes. A member can write entries of
@@ -18,6 +19,10 @@ pub const MOST_ANSWER: usize = 4 << 20;
 
 /// At most this long may connecting take, and each piece of an answer. A read of streams waits for less.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// At most this long may all answers to what was asked in one go take: a server that sends a byte now and then makes
+/// progress for ever.
+const WHOLE: Duration = Duration::from_secs(30);
 
 /// A connection, logged in.
 pub struct Server {
@@ -75,15 +80,17 @@ impl Server {
     pub fn connect_as(config: &Fleet, url: &ServerUrl, user: &str, password: Option<&str>) -> Result<Server, Error> {
         let lost = |what: &dyn std::fmt::Display| Error::Lost(format!("{}:{}: {what}", url.host, url.port));
         let tcp = connect(url).map_err(|why| lost(&why))?;
+        let clock = Clock::start();
+        let line = Line { tcp, until: WHOLE, clock };
         let stream = if url.tls {
             let identity = config.certificate.as_deref().zip(config.key.as_deref());
             let identity = identity.map(|(certificate, key)| Identity { certificate, key });
             let client = tls::client(config.ca.as_deref(), identity).map_err(Error::Lost)?;
             let name = ServerName::try_from(url.host.clone()).map_err(|why| lost(&why))?;
             let connection = ClientConnection::new(Arc::clone(&client), name).map_err(|why| lost(&why))?;
-            Stream::Tls(Box::new(StreamOwned::new(connection, tcp)))
+            Stream::Tls(Box::new(StreamOwned::new(connection, line)))
         } else {
-            Stream::Plain(tcp)
+            Stream::Plain(line)
         };
         let mut server = Server { wire: Wire { stream, left: 0 }, parser: Parser::new() };
         if let Some(password) = password {
@@ -132,6 +139,7 @@ impl Server {
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let Wire { stream, .. } = &mut self.wire;
+        stream.line().begin();
         stream.write_all(bytes).and_then(|()| stream.flush()).map_err(|why| Error::Lost(reason(&why)))
     }
 
@@ -140,6 +148,9 @@ impl Server {
         let answer = self.parser.parse_value(&mut self.wire);
         answer.map_err(|why| match why {
             _ if self.wire.left == 0 => Error::Overlong(number),
+            why if why.is_timeout() && self.wire.stream.line().is_late() => {
+                Error::Lost(format!("no whole answer within {} s", WHOLE.as_secs()))
+            }
             why if why.is_timeout() => Error::Lost(format!("no answer within {} s", PATIENCE.as_secs())),
             why => Error::Lost(why.to_string()),
         })
@@ -190,8 +201,58 @@ struct Wire {
 }
 
 enum Stream {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Plain(Line),
+    Tls(Box<StreamOwned<ClientConnection, Line>>),
+}
+
+/// What bytes go over, until it is too late.
+struct Line {
+    tcp: TcpStream,
+    /// By this clock.
+    until: Duration,
+    clock: Clock,
+}
+
+impl Stream {
+    fn line(&mut self) -> &mut Line {
+        match self {
+            Stream::Plain(line) => line,
+            Stream::Tls(stream) => &mut stream.sock,
+        }
+    }
+}
+
+impl Line {
+    /// From now on there are [`WHOLE`] seconds.
+    fn begin(&mut self) {
+        self.until = self.clock.now().monotonic + WHOLE;
+    }
+
+    fn is_late(&self) -> bool {
+        self.clock.now().monotonic >= self.until
+    }
+
+    fn in_time(&self) -> io::Result<()> {
+        if self.is_late() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+}
+
+impl Read for Line {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.in_time()?;
+        self.tcp.read(into)
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.in_time()?;
+        self.tcp.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
 }
 
 impl Read for Wire {
@@ -224,3 +285,6 @@ impl Write for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
