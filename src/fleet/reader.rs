@@ -75,8 +75,7 @@ impl Reader {
             let began = self.now();
             let why = match self.session() {
                 Ok(()) | Err(End::OwnerGone) => return,
-                // Not the server's fault: whose it is, the next session will tell.
-                Err(End::Failed(Error::Overlong(_))) => continue,
+                Err(End::Again) => continue,
                 Err(End::Failed(why)) => why.to_string(),
             };
             if self.tell(Heard::Link(Side::Reading, Link::Down { why })).is_err() {
@@ -237,12 +236,11 @@ impl Reader {
                 self.read_each_alone();
                 Ok(())
             }
-            Err(why) => {
-                if let Error::Overlong(_) = why {
-                    self.read_each_alone();
-                }
-                Err(why.into())
+            Err(Error::Overlong(_)) => {
+                self.read_each_alone();
+                Err(End::Again)
             }
+            Err(why) => Err(why.into()),
         }
     }
 
@@ -302,13 +300,15 @@ impl Reader {
         commands: &[Cmd],
         whose: impl Fn(usize) -> Option<String>,
     ) -> Result<Vec<Value>, End> {
-        let answers = server.ask_all(commands);
-        if let Err(Error::Overlong(number)) = &answers {
-            if let Some(name) = whose(*number) {
-                self.mute(name, "answers too long to read")?;
+        match server.ask_all(commands) {
+            Err(Error::Overlong(number)) => {
+                if let Some(name) = whose(number) {
+                    self.mute(name, "answers too long to read")?;
+                }
+                Err(End::Again)
             }
+            answers => Ok(answers?),
         }
-        Ok(answers?)
     }
 
     /// This origin is not read for a while.

@@ -49,6 +49,8 @@ pub enum Error {
 pub(super) enum End {
     /// The owner is gone, and so is the process.
     OwnerGone,
+    /// The connection is of no use any more because of what a member wrote: not the server's fault.
+    Again,
     Failed(Error),
 }
 

@@ -81,6 +81,7 @@ impl Writer {
             let began = self.now();
             let why = match self.session() {
                 Ok(()) | Err(End::OwnerGone) => return,
+                Err(End::Again) => continue,
                 Err(End::Failed(why)) => why.to_string(),
             };
             if self.say(Link::Down { why }).is_err() {

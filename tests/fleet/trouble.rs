@@ -1,5 +1,10 @@
 //! The server goes, comes back empty or with what it knew, hangs, is full, turns into a replica.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+use crossbeam_channel::unbounded;
 use sipban::fleet::votes::Lacks;
 use sipban::fleet::{Heard, Link, Side};
 
@@ -116,4 +121,26 @@ fn a_server_that_became_a_replica_is_left_and_tried_again() {
     redis.say(&["REPLICAOF", "NO", "ONE"]);
     one.wait_for("the way back", is_up(Side::Writing));
     two.wait_for_block("pbx1", "198.51.100.8");
+}
+
+#[test]
+fn a_server_whose_answers_have_no_end_is_said_to_be_and_left_for_a_while() {
+    let mad = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mad.local_addr().unwrap().port();
+    let (sender, asked) = unbounded();
+    let answer_all = move || {
+        for tcp in mad.incoming() {
+            let mut tcp = tcp.unwrap();
+            let _ = tcp.read(&mut [0; 100]);
+            // Whoever has heard enough goes.
+            let _ = tcp.write_all(&vec![b'+'; 8 << 20]);
+            if sender.send(()).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("mad".into()).spawn(answer_all).unwrap();
+    let mut one = Member::join("pbx1", port);
+    one.wait_for("the word about it", is_down(Side::Reading, "an answer is longer than"));
+    assert!(asked.try_iter().count() < 10);
 }
