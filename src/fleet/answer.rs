@@ -75,6 +75,14 @@ pub fn set(origin: &str, answer: Value) -> Option<Vec<(Live, u64)>> {
     Some(members.chunks_exact(2).filter_map(live).collect())
 }
 
+/// How many values an answer holds.
+pub fn length(answer: &Value) -> usize {
+    match answer {
+        Value::Array(values) => values.len(),
+        _ => 0,
+    }
+}
+
 /// The answer to `SCAN`: where to go on, and the keys.
 pub fn scanned(answer: Value) -> Option<(u64, Vec<String>)> {
     let [cursor, keys] = pair(answer)?;

@@ -5,6 +5,7 @@
 use ipnet::IpNet;
 use redis::{Cmd, cmd};
 
+use super::budget::MOST_LIVE;
 use super::entry::{Entry, Live};
 use super::keys::Keys;
 use crate::model::block::Reason;
@@ -45,4 +46,12 @@ pub fn saying(keys: &Keys, name: &str, entry: &Entry, now: u64) -> Vec<Cmd> {
     // Whoever reads the entry finds the set as it says.
     commands.push(entry_of_stream);
     commands
+}
+
+/// The question for the live blocks of one set that have not ended `now`, in seconds of the server's time: at most
+/// [`MOST_LIVE`] of them, after so many others.
+pub fn set_from(blocks: &str, now: u64, after: usize) -> Cmd {
+    let mut range = cmd("ZRANGEBYSCORE");
+    range.arg(blocks).arg(now).arg("+inf").arg("WITHSCORES").arg("LIMIT").arg(after).arg(MOST_LIVE);
+    range
 }

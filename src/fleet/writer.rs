@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use ipnet::IpNet;
 use redis::{Cmd, Value, cmd};
 
 use super::answer;
 use super::budget::MOST_LIVE;
 use super::entry::{Entry, Live};
 use super::keys::Keys;
-use super::saying::saying;
+use super::saying::{saying, set_from};
 use super::server::{End, Error, Server, refusal};
 use super::sign::{Content, MOST_ADDRESSES};
 use super::{Gauge, Heard, Link, Order, RETRY, Side, Tell, later, memory};
@@ -27,8 +28,11 @@ const BEAT_LASTS: u64 = 60;
 /// A member that is gone for good leaves nothing behind after this time, in seconds: longer than any block lasts.
 const KEYS_LAST: u64 = 400 * 86_400;
 
-/// So many commands go to the server in one go.
-const PIECE: usize = 500;
+/// At most this many entries go to the server in one go, in two or three commands each.
+const PIECE: usize = 200;
+
+/// At most this many pieces of the set that the server keeps of us are read. More than we could have blocked is not ours.
+const MOST_PIECES: usize = 64;
 
 /// An end that differs by this many seconds from what was told is told again.
 const SAME_END: u64 = 5;
@@ -194,10 +198,10 @@ impl Writer {
     /// Tells the others what is new, as many orders as wait in one go.
     fn publish(&mut self, session: &mut Session, entries: Vec<Entry>) -> Result<(), End> {
         let now = session.seconds(self.now());
-        let commands: Vec<Cmd> =
-            entries.iter().flat_map(|entry| saying(&self.keys, &self.config.name, entry, now)).collect();
-        for piece in commands.chunks(PIECE) {
-            self.write(session, piece)?;
+        for piece in entries.chunks(PIECE) {
+            let commands: Vec<Cmd> =
+                piece.iter().flat_map(|entry| saying(&self.keys, &self.config.name, entry, now)).collect();
+            self.write(session, &commands)?;
         }
         Ok(())
     }
@@ -206,14 +210,7 @@ impl Writer {
     fn publish_all(&mut self, session: &mut Session, mut set: Vec<(Live, u64)>) -> Result<(), End> {
         set.truncate(MOST_LIVE);
         let now = session.seconds(self.now());
-        let range = cmd("ZRANGEBYSCORE")
-            .arg(self.keys.blocks(&self.config.name))
-            .arg(now)
-            .arg("+inf")
-            .arg("WITHSCORES")
-            .to_owned();
-        let there = answer::set(&self.config.name, session.server.ask(&range)?).unwrap_or_default();
-        let there: BTreeMap<_, u64> = there.into_iter().map(|(live, end)| (live.net, end)).collect();
+        let there = self.set_there(session, now)?;
         let wanted: BTreeMap<_, u64> = set.iter().map(|(live, left)| (live.net, *left)).collect();
         let gone = there.keys().filter(|net| !wanted.contains_key(*net)).map(|net| Entry::Unblock(*net));
         let is_new =
@@ -232,6 +229,23 @@ impl Writer {
             self.say(Link::Up)?;
         }
         Ok(())
+    }
+
+    /// What the server's set holds, each with its end: all of it may be more than one answer can be.
+    fn set_there(&self, session: &mut Session, now: u64) -> Result<BTreeMap<IpNet, u64>, End> {
+        let blocks = self.keys.blocks(&self.config.name);
+        let mut there = BTreeMap::new();
+        for piece in 0..MOST_PIECES {
+            let range = set_from(&blocks, now, piece * MOST_LIVE);
+            let answer = session.server.ask(&range)?;
+            let is_last = answer::length(&answer) < 2 * MOST_LIVE;
+            let held = answer::set(&self.config.name, answer).unwrap_or_default();
+            there.extend(held.into_iter().map(|(live, end)| (live.net, end)));
+            if is_last {
+                break;
+            }
+        }
+        Ok(there)
     }
 
     /// Writes, and says what the server refuses.

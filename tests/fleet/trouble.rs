@@ -124,6 +124,17 @@ fn a_server_that_became_a_replica_is_left_and_tried_again() {
 }
 
 #[test]
+fn more_blocks_of_our_own_than_one_answer_can_hold_are_put_right() {
+    let redis = Redis::start(&[]);
+    let script = "for i = 1, 100000 do local a = string.format('11.%d.%d.%d', i / 65536, i / 256 % 256, i % 256) \
+                  redis.call('ZADD', KEYS[1], 99999999999, a .. '|Challenge Failed') end return 1";
+    redis.say(&["EVAL", script, "1", "sipban:{main}:b:pbx1"]);
+    let mut one = Member::join("pbx1", redis.port());
+    one.settle();
+    assert_eq!(redis.say(&["ZCARD", "sipban:{main}:b:pbx1"]), "0");
+}
+
+#[test]
 fn a_server_whose_answers_have_no_end_is_said_to_be_and_left_for_a_while() {
     let mad = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mad.local_addr().unwrap().port();
