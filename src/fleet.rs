@@ -10,12 +10,13 @@
 //! - A block of another member is a vote ([`votes`]). The owner decides whether it comes into force.
 //! - No clock but the server's counts: an entry says how many seconds are left at the time of its ID.
 //! - Nobody is freed because the server is gone, empty, full or slow ([`place`]).
-//! - What a member that went mad may cost is bounded: [`budget`], [`votes::MOST_MEMBERS`], [`server::MOST_ANSWER`].
+//! - What a member that went mad may cost is bounded: [`budget`], [`members::MOST_MEMBERS`], [`server::MOST_ANSWER`].
 
 pub mod answer;
 pub mod budget;
 pub mod entry;
 pub mod keys;
+pub mod members;
 pub mod memory;
 pub mod pardons;
 pub mod place;
@@ -35,6 +36,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(test)]
+use crossbeam_channel::Receiver;
 use crossbeam_channel::{Sender, bounded};
 
 use crate::config::Fleet as Config;
@@ -153,6 +156,13 @@ impl Fleet {
             self.gauge.missed.fetch_add(1, Ordering::Relaxed);
             self.gauge.missed_ever.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// One without threads, and what the owner orders.
+    #[cfg(test)]
+    pub fn apart() -> (Fleet, Receiver<Order>) {
+        let (orders, ordered) = bounded(MOST_ORDERS);
+        (Fleet { orders, gauge: Arc::default() }, ordered)
     }
 
     /// How many entries wait for the server to come back.

@@ -48,6 +48,13 @@ impl Budget {
         self.left = self.left.saturating_sub(price);
     }
 
+    /// Whether nothing of it is used up, so that a full one could stand in its place.
+    pub fn is_new(&mut self, now: Duration) -> bool {
+        let had_free_set = self.free_set.is_some_and(|at| now.saturating_sub(at) < FREE_SET);
+        self.entries(now);
+        self.left >= MINUTE && !had_free_set
+    }
+
     /// A set of so many live blocks was read.
     pub fn spend_set(&mut self, entries: usize, now: Duration) {
         match self.free_set {

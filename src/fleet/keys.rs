@@ -35,14 +35,19 @@ impl Keys {
         format!("{}:h:{name}", self.prefix)
     }
 
-    /// What the streams of all members match.
-    pub fn any_stream(&self) -> String {
-        self.stream("*")
+    /// What the keys of all members match.
+    pub fn any(&self) -> String {
+        format!("{}:*", self.prefix)
     }
 
     /// Whose stream this is. `None` for a key that is no member's stream.
     pub fn member<'a>(&self, stream: &'a str) -> Option<&'a str> {
-        stream.strip_prefix(self.prefix.as_str())?.strip_prefix(":s:").filter(|name| is_name(name))
+        self.name(stream, ":s:")
+    }
+
+    /// Whose sign of life this is. `None` for a key that is no member's sign.
+    pub fn living<'a>(&self, beat: &'a str) -> Option<&'a str> {
+        self.name(beat, ":h:")
     }
 
     /// The rules of the user that a member logs in as, in the words of `ACL SETUSER` of Redis 7 or later and of Valkey:
@@ -50,7 +55,11 @@ impl Keys {
     pub fn rules(&self, name: &str) -> String {
         let own = [self.stream(name), self.blocks(name), self.beat(name)].map(|key| format!("~{key}")).join(" ");
         let commands = COMMANDS.map(|command| format!("+{command}")).join(" ");
-        format!("resetkeys resetchannels %R~{}:* {own} -@all {commands}", self.prefix)
+        format!("resetkeys resetchannels %R~{} {own} -@all {commands}", self.any())
+    }
+
+    fn name<'a>(&self, key: &'a str, kind: &str) -> Option<&'a str> {
+        key.strip_prefix(self.prefix.as_str())?.strip_prefix(kind).filter(|name| is_name(name))
     }
 }
 

@@ -1,8 +1,10 @@
-//! The file of what is remembered of the fleet: how far each stream was read, votes, pardons and tombstones.
+//! The file of what is remembered of the fleet: how far each stream was read, the members' own
+//! addresses, votes, pardons and tombstones.
 //!
 //! It stands beside the journal, with `.fleet` behind its name. Text, one record a line:
 //! ```text
 //! read NAME ID
+//! addresses NAME ADDRESS [ADDRESS...]
 //! vote NAME NET END REASON
 //! pardon NET END
 //! tombstone NET END
@@ -14,6 +16,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::file;
+use crate::fleet::sign::MOST_ADDRESSES;
 use crate::fleet::votes::Memory;
 use crate::model::clock::UnixTime;
 use crate::model::member::is_name;
@@ -54,6 +57,10 @@ pub fn text(memories: impl Iterator<Item = Memory>) -> Vec<u8> {
         // Writing to a string does not fail.
         let _ = match memory {
             Memory::Read(name, id) => writeln!(text, "read {name} {id}"),
+            Memory::Addresses(name, addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                writeln!(text, "addresses {name} {}", addresses.join(" "))
+            }
             Memory::Vote(name, net, end, reason) => writeln!(text, "vote {name} {} {} {reason}", Plain(net), end.0),
             Memory::Pardon(net, end) => writeln!(text, "pardon {} {}", Plain(net), end.0),
             Memory::Tombstone(net, end) => writeln!(text, "tombstone {} {}", Plain(net), end.0),
@@ -78,6 +85,10 @@ fn record(line: &str) -> Option<Memory> {
     let name = || is_name(first).then(|| first.to_owned());
     match kind {
         "read" => Some(Memory::Read(name()?, rest.parse().ok()?)),
+        "addresses" => {
+            let addresses = rest.split(' ').take(MOST_ADDRESSES).map(str::parse).collect::<Result<_, _>>();
+            Some(Memory::Addresses(name()?, addresses.ok()?))
+        }
         "vote" => {
             let mut words = rest.splitn(3, ' ');
             let (held, until, reason) = (net(words.next()?)?, end(words.next()?)?, words.next()?.parse().ok()?);
@@ -101,6 +112,7 @@ mod tests {
         let net = |text: &str| text.parse::<Plain>().unwrap().0;
         let known = vec![
             Memory::Read("pbx1".into(), Id { milliseconds: 7, number: 2 }),
+            Memory::Addresses("pbx1".into(), vec!["198.18.1.2".parse().unwrap(), "2001:db8::1".parse().unwrap()]),
             Memory::Vote("pbx1".into(), net("198.51.100.7"), UnixTime(60), Reason::InvalidAccount),
             Memory::Vote("pbx2".into(), net("2001:db8::/64"), UnixTime(61), Reason::Manual),
             Memory::Pardon(net("198.51.100.0/24"), UnixTime(62)),
@@ -117,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_line_panics(line in "(read|vote|pardon|tombstone)?( [a-z0-9./:-]{0,12}){0,5}") {
+        fn no_line_panics(line in "(read|addresses|vote|pardon|tombstone)?( [a-z0-9./:-]{0,12}){0,5}") {
             let _ = record(&line);
         }
     }

@@ -1,25 +1,27 @@
 //! The thread that reads what the others say, and tells the owner.
 
+mod roll;
 mod stream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
 use redis::{Cmd, Value, cmd};
 
 use super::answer::{self, Brought};
-use super::budget::MOST_LIVE;
 use super::entry::Entry;
 use super::keys::Keys;
 use super::place::{Id, Onward};
+use super::saying::set_from;
 use super::server::{End, Error, Server, refusal};
 use super::sign::{Content, MOST_SIGN, Sign};
-use super::votes::{Lacks, MOST_MEMBERS};
+use super::votes::Lacks;
 use super::{Heard, Link, RETRY, Side, Tell, later};
 use crate::config::Fleet as Config;
 use crate::model::clock::Clock;
-use stream::Stream;
+use roll::Roll;
+use stream::{Stream, Streams};
 
 /// Time between two looks at who is there, and whether the streams are still those that were read.
 const LOOK: Duration = Duration::from_secs(10);
@@ -48,7 +50,7 @@ const NO_STREAM: &str = "its key holds something else than a stream";
 pub(super) struct Reader {
     config: Config,
     keys: Keys,
-    streams: BTreeMap<String, Stream>,
+    streams: Streams,
     tell: Tell,
     clock: Clock,
 }
@@ -64,8 +66,8 @@ impl Reader {
     pub(super) fn new(config: Config, read: BTreeMap<String, Id>, tell: Tell, clock: Clock) -> Reader {
         let now = clock.now().monotonic;
         let stream = |id| Stream { read: Some(id), ..Stream::new(now) };
-        let streams = read.into_iter().map(|(name, id)| (name, stream(id))).collect();
-        Reader { keys: Keys::new(&config.group), config, streams, tell, clock }
+        let here = read.into_iter().map(|(name, id)| (name, stream(id))).collect();
+        Reader { keys: Keys::new(&config.group), config, streams: Streams::new(here), tell, clock }
     }
 
     /// Reads for ever.
@@ -96,7 +98,7 @@ impl Reader {
         self.tell(Heard::Link(Side::Reading, Link::Up))?;
         loop {
             let since = self.now().saturating_sub(time.at);
-            if since >= LOOK || since >= LOOK_ALONE && self.streams.is_empty() {
+            if since >= LOOK || since >= LOOK_ALONE && self.streams.here.is_empty() {
                 time = self.look(&mut server)?;
             }
             self.read_sets(&mut server, time)?;
@@ -110,33 +112,32 @@ impl Reader {
         let at = self.now();
         let milliseconds = expect(answer::time(server.ask(&cmd("TIME"))?), "TIME")?;
         let names = self.names(server)?;
-        self.streams.retain(|name, _| names.contains(name));
-        for name in &names {
-            self.streams.entry(name.clone()).or_insert_with(|| Stream::new(at));
+        self.streams.keep(&names, at);
+        let read: Vec<&String> = names.iter().filter(|name| !self.streams.here[*name].is_muted(at)).collect();
+        let sign = |name: &String| cmd("GETRANGE").arg(self.keys.beat(name)).arg(0).arg(MOST_SIGN).to_owned();
+        let info = |name: &&String| cmd("XINFO").arg("STREAM").arg(self.keys.stream(name)).to_owned();
+        let commands: Vec<Cmd> = names.iter().map(sign).chain(read.iter().map(info)).collect();
+        let asked: Vec<&String> = names.iter().chain(read.iter().copied()).collect();
+        let mut answers = self.ask_each(server, &commands, |number| asked.get(number).map(|name| (*name).clone()))?;
+        let infos = answers.split_off(names.len());
+        let content = |sign| Content::read(answer::text(&refusal(sign).ok()?)?.as_bytes());
+        let signs = names.iter().zip(answers);
+        let signs: Vec<Sign> = signs.map(|(name, sign)| Sign { name: name.clone(), content: content(sign) }).collect();
+        for sign in signs.iter().filter(|sign| sign.content.is_some()) {
+            self.streams.here.entry(sign.name.clone()).and_modify(|stream| stream.signed = Some(at));
         }
-        let read: Vec<String> = self.streams.iter().filter(|(_, s)| !s.is_muted(at)).map(|(n, _)| n.clone()).collect();
-        let questions = |name: &String| {
-            let info = cmd("XINFO").arg("STREAM").arg(self.keys.stream(name)).to_owned();
-            let sign = cmd("GETRANGE").arg(self.keys.beat(name)).arg(0).arg(MOST_SIGN).to_owned();
-            [info, sign]
-        };
-        let commands: Vec<Cmd> = read.iter().flat_map(questions).collect();
-        let mut answers = self.ask_each(server, &commands, |number| read.get(number / 2).cloned())?.into_iter();
-        let (mut signs, mut behind) = (Vec::new(), 0);
-        for name in read {
-            let (Some(info), Some(sign)) = (answers.next(), answers.next()) else { break };
-            let content = refusal(sign).ok().and_then(|sign| Content::read(answer::text(&sign)?.as_bytes()));
-            signs.push(Sign { name: name.clone(), content });
+        let mut behind = 0;
+        for (name, info) in read.into_iter().zip(infos) {
             let shown = match refusal(info) {
                 Err(why) if is_no_stream(&why) => {
-                    self.mute(name, NO_STREAM)?;
+                    self.mute(name.clone(), NO_STREAM)?;
                     continue;
                 }
                 info => info.ok().and_then(answer::shown),
             };
             // It may have ended in the meantime.
             let Some(shown) = shown else { continue };
-            let Some(stream) = self.streams.get_mut(&name) else { continue };
+            let Some(stream) = self.streams.here.get_mut(name) else { continue };
             match shown.onward(stream.read) {
                 Onward::Read => {}
                 Onward::CatchUp => stream.start_over(shown.last, Lacks::Ended),
@@ -151,46 +152,42 @@ impl Reader {
         Ok(ServerTime { milliseconds, at })
     }
 
-    /// The names of the others.
-    fn names(&self, server: &mut Server) -> Result<Vec<String>, End> {
-        let mut names = Vec::new();
+    /// The names of the others that are to be read.
+    fn names(&self, server: &mut Server) -> Result<BTreeSet<String>, End> {
+        let mut roll = Roll::default();
         let mut cursor = 0;
         for _ in 0..MOST_STEPS {
-            let scan =
-                cmd("SCAN").arg(cursor).arg("MATCH").arg(self.keys.any_stream()).arg("COUNT").arg(1_000).to_owned();
+            let scan = cmd("SCAN").arg(cursor).arg("MATCH").arg(self.keys.any()).arg("COUNT").arg(1_000).to_owned();
             let (next, keys) = expect(answer::scanned(server.ask(&scan)?), "SCAN")?;
-            let others = keys.iter().filter_map(|key| self.keys.member(key)).filter(|name| *name != self.config.name);
-            names.extend(others.map(str::to_owned));
-            names.sort_unstable();
-            names.dedup();
-            if next == 0 || names.len() > MOST_MEMBERS {
+            for key in &keys {
+                let (beats, name) = match (self.keys.member(key), self.keys.living(key)) {
+                    (Some(name), _) => (false, name),
+                    (_, Some(name)) => (true, name),
+                    _ => continue,
+                };
+                if name != self.config.name {
+                    roll.found(name, beats, self.streams.here.contains_key(name));
+                }
+            }
+            if next == 0 {
                 break;
             }
             cursor = next;
         }
-        names.truncate(MOST_MEMBERS);
-        Ok(names)
+        Ok(roll.chosen(|name| self.streams.here.get(name)?.signed))
     }
 
     /// Reads the sets of live blocks that are to be read.
     fn read_sets(&mut self, server: &mut Server, time: ServerTime) -> Result<(), End> {
         let now = self.now();
         let is_wanted = |stream: &mut Stream| stream.set.is_some() && stream.may_be_read(now);
-        let wanted = self.streams.iter_mut().filter_map(|(name, stream)| is_wanted(stream).then(|| name.clone()));
+        let wanted = self.streams.here.iter_mut().filter_map(|(name, stream)| is_wanted(stream).then(|| name.clone()));
         let wanted: Vec<String> = wanted.collect();
         for name in wanted {
             let seconds = time.now(self.now()) / 1_000;
-            let range = cmd("ZRANGEBYSCORE")
-                .arg(self.keys.blocks(&name))
-                .arg(seconds)
-                .arg("+inf")
-                .arg("WITHSCORES")
-                .arg("LIMIT")
-                .arg(0)
-                .arg(MOST_LIVE)
-                .to_owned();
+            let range = set_from(&self.keys.blocks(&name), seconds, 0);
             let answers = self.ask_each(server, std::slice::from_ref(&range), |_| Some(name.clone()))?;
-            let Some(stream) = self.streams.get_mut(&name) else { continue };
+            let Some(stream) = self.streams.here.get_mut(&name) else { continue };
             let (Some(lacks), Some(read)) = (stream.set.take(), stream.read) else { continue };
             let set = answers.into_iter().next().and_then(|set| answer::set(&name, refusal(set).ok()?));
             let Some(mut set) = set else { continue };
@@ -210,7 +207,7 @@ impl Reader {
         let questions: Vec<Cmd> = names.iter().map(|name| self.question(std::slice::from_ref(name), None)).collect();
         let answers = self.ask_each(server, &questions, |number| names.get(number).cloned())?;
         for (name, answer) in names.iter().zip(answers) {
-            if let Some(stream) = self.streams.get_mut(name) {
+            if let Some(stream) = self.streams.here.get_mut(name) {
                 stream.alone = false;
             }
             match refusal(answer) {
@@ -224,7 +221,7 @@ impl Reader {
     /// Waits for something new in the streams.
     fn read(&mut self, server: &mut Server, time: ServerTime) -> Result<(), End> {
         let names = self.readable(false);
-        let wait = if names.len() < self.streams.len() { WAIT_SHORT } else { WAIT };
+        let wait = if names.len() < self.streams.here.len() { WAIT_SHORT } else { WAIT };
         if names.is_empty() {
             thread::sleep(wait.min(LOOK_ALONE));
             return Ok(());
@@ -248,7 +245,7 @@ impl Reader {
     fn readable(&mut self, alone: bool) -> Vec<String> {
         let now = self.now();
         let is_ready = |stream: &mut Stream| stream.set.is_none() && stream.alone == alone && stream.may_be_read(now);
-        let ready = self.streams.iter_mut().filter_map(|(name, stream)| is_ready(stream).then(|| name.clone()));
+        let ready = self.streams.here.iter_mut().filter_map(|(name, stream)| is_ready(stream).then(|| name.clone()));
         ready.collect()
     }
 
@@ -263,7 +260,7 @@ impl Reader {
             read.arg(self.keys.stream(name));
         }
         for name in names {
-            let place = self.streams.get(name).and_then(|stream| stream.read);
+            let place = self.streams.here.get(name).and_then(|stream| stream.read);
             read.arg(place.unwrap_or_default().to_string());
         }
         read
@@ -273,7 +270,7 @@ impl Reader {
         for Brought { key, entries } in streams {
             let Some(name) = self.keys.member(&key).map(str::to_owned) else { continue };
             let now = time.now(self.now());
-            let Some(stream) = self.streams.get_mut(&name) else { continue };
+            let Some(stream) = self.streams.here.get_mut(&name) else { continue };
             let Some(read) = entries.last().map(|(id, _)| *id) else { continue };
             stream.read = Some(read);
             stream.budget.spend(entries.len());
@@ -314,13 +311,13 @@ impl Reader {
     /// This origin is not read for a while.
     fn mute(&mut self, name: String, why: &str) -> Result<(), End> {
         let until = self.now() + MUTED;
-        self.streams.entry(name.clone()).and_modify(|stream| stream.muted = Some(until));
+        self.streams.here.entry(name.clone()).and_modify(|stream| stream.muted = Some(until));
         let why = format!("{why}; it is not read for {} s", MUTED.as_secs());
         self.tell(Heard::Unfit { origin: name, why })
     }
 
     fn read_each_alone(&mut self) {
-        self.streams.values_mut().for_each(|stream| stream.alone = true);
+        self.streams.here.values_mut().for_each(|stream| stream.alone = true);
     }
 
     fn tell(&self, heard: Heard) -> Result<(), End> {

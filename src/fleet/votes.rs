@@ -6,36 +6,29 @@
 //! PURE: no clock, no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::fleet::budget::MOST_LIVE;
 use crate::fleet::entry::{Entry, Live};
+use crate::fleet::members::{Member, Members};
 use crate::fleet::pardons::Pardons;
 use crate::fleet::place::Id;
+use crate::fleet::sign::Sign;
 use crate::model::block::Reason;
 use crate::model::clock::UnixTime;
 use crate::model::member::ADMIN;
 
-/// At most this many members count. Of others nothing is read.
-pub const MOST_MEMBERS: usize = 256;
-
 /// All votes, by what they are about.
 #[derive(Clone, Debug, Default)]
 pub struct Votes {
-    members: Vec<Member>,
+    members: Members,
     votes: BTreeMap<(IpNet, u16), Vote>,
     /// What the admin pardoned everywhere.
     pardons: Pardons,
     /// What was unblocked here.
     tombstones: Pardons,
-}
-
-#[derive(Clone, Debug)]
-struct Member {
-    name: String,
-    read: Option<Id>,
-    live: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +62,8 @@ pub enum Lacks {
 pub enum Memory {
     /// The stream of a member was read up to here.
     Read(String, Id),
+    /// A member's own addresses.
+    Addresses(String, Vec<IpAddr>),
     /// A member's vote.
     Vote(String, IpNet, UnixTime, Reason),
     /// The admin's pardon.
@@ -81,7 +76,7 @@ impl Votes {
     /// Takes in what an origin says. Its time is cut to `longest` seconds. Returns what is to be thought over: this
     /// network and all within it.
     pub fn hear(&mut self, origin: &str, entry: Entry, longest: u64, now: UnixTime) -> Option<IpNet> {
-        let member = self.member(origin)?;
+        let member = self.members.place(origin, now)?;
         match entry {
             Entry::Block { net, reason, seconds } => self.vote(member, net, seconds.min(longest), reason, now),
             Entry::Unblock(net) => self.withdraw(member, net),
@@ -103,7 +98,7 @@ impl Votes {
         longest: u64,
         now: UnixTime,
     ) -> Vec<IpNet> {
-        let Some(member) = self.member(origin) else { return Vec::new() };
+        let Some(member) = self.members.place(origin, now) else { return Vec::new() };
         let mut changed = Vec::new();
         if lacks == Lacks::Ended {
             let held: BTreeSet<IpNet> = set.iter().map(|(live, _)| live.net).collect();
@@ -126,10 +121,25 @@ impl Votes {
     }
 
     /// Notes how far the stream of an origin was read.
-    pub fn read_up_to(&mut self, origin: &str, id: Id) {
-        if let Some(member) = self.member(origin) {
-            self.members[usize::from(member)].read = Some(id);
+    pub fn read_up_to(&mut self, origin: &str, id: Id, now: UnixTime) {
+        if let Some(member) = self.members.place(origin, now) {
+            self.members.at_mut(member).read = Some(id);
         }
+    }
+
+    /// Notes who is there. Returns what is to be thought over, because one that is not gave its place to one that is.
+    pub fn meet(&mut self, signs: &[Sign], now: UnixTime) -> Vec<IpNet> {
+        let given = self.members.meet(signs, now);
+        let lost: Vec<IpNet> = given.iter().flat_map(|member| self.of(*member)).map(|(net, _)| *net).collect();
+        if !given.is_empty() {
+            self.votes.retain(|(_, member), _| !given.contains(member));
+        }
+        lost
+    }
+
+    /// The addresses that members call their own.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.members.iter().flat_map(|member| member.addresses.iter().copied())
     }
 
     /// What was unblocked here stays so, whoever votes for it, until the votes there are by then have ended.
@@ -211,7 +221,7 @@ impl Votes {
         let members = &mut self.members;
         self.votes.retain(|(_, member), vote| {
             let keep = vote.end > now;
-            members[usize::from(*member)].live -= usize::from(!keep);
+            members.at_mut(*member).live -= usize::from(!keep);
             keep
         });
         self.pardons.expire(now);
@@ -223,14 +233,20 @@ impl Votes {
         self.votes.values_mut().for_each(|vote| vote.end = shift(vote.end));
         self.pardons.shift(&shift);
         self.tombstones.shift(&shift);
+        self.members.shift(&shift);
     }
 
     /// Takes over what an earlier process knew.
     pub fn restore(&mut self, memory: Memory, now: UnixTime) {
         match memory {
-            Memory::Read(name, id) => self.read_up_to(&name, id),
+            Memory::Read(name, id) => self.read_up_to(&name, id, now),
+            Memory::Addresses(name, addresses) => {
+                if let Some(member) = self.members.place(&name, now) {
+                    self.members.at_mut(member).addresses = addresses;
+                }
+            }
             Memory::Vote(name, net, end, reason) => {
-                if let Some(member) = self.member(&name) {
+                if let Some(member) = self.members.place(&name, now) {
                     self.vote(member, net, end.since(now), reason, now);
                 }
             }
@@ -242,16 +258,21 @@ impl Votes {
     /// All that is to be remembered beyond this process.
     pub fn memories(&self) -> impl Iterator<Item = Memory> + '_ {
         let read = |member: &Member| Some(Memory::Read(member.name.clone(), member.read?));
+        let own = |member: &Member| {
+            let addresses = Some(&member.addresses).filter(|addresses| !addresses.is_empty());
+            addresses.map(|addresses| Memory::Addresses(member.name.clone(), addresses.clone()))
+        };
         let vote = |(&(net, member), vote): (&(IpNet, u16), &Vote)| {
-            Memory::Vote(self.members[usize::from(member)].name.clone(), net, vote.end, vote.reason)
+            Memory::Vote(self.members.at(member).name.clone(), net, vote.end, vote.reason)
         };
         let pardons = self.pardons.iter().map(|(net, end)| Memory::Pardon(net, end));
         let tombstones = self.tombstones.iter().map(|(net, end)| Memory::Tombstone(net, end));
-        self.members.iter().filter_map(read).chain(self.votes.iter().map(vote)).chain(pardons).chain(tombstones)
+        let members = self.members.iter().filter_map(read).chain(self.members.iter().filter_map(own));
+        members.chain(self.votes.iter().map(vote)).chain(pardons).chain(tombstones)
     }
 
     fn vote(&mut self, member: u16, net: IpNet, seconds: u64, reason: Reason, now: UnixTime) -> Option<IpNet> {
-        let live = &mut self.members[usize::from(member)].live;
+        let live = &mut self.members.at_mut(member).live;
         let is_there = self.votes.contains_key(&(net, member));
         if seconds == 0 || !is_there && *live >= MOST_LIVE {
             return None;
@@ -263,31 +284,18 @@ impl Votes {
 
     fn withdraw(&mut self, member: u16, net: IpNet) -> Option<IpNet> {
         self.votes.remove(&(net, member))?;
-        self.members[usize::from(member)].live -= 1;
+        self.members.at_mut(member).live -= 1;
         Some(net)
     }
 
     /// The votes on exactly this.
     fn on(&self, net: &IpNet, now: UnixTime) -> Vec<(&str, Vote)> {
         let votes = self.votes.range((*net, 0)..=(*net, u16::MAX)).filter(|(_, vote)| vote.end > now);
-        votes.map(|((_, member), vote)| (self.members[usize::from(*member)].name.as_str(), *vote)).collect()
+        votes.map(|((_, member), vote)| (self.members.at(*member).name.as_str(), *vote)).collect()
     }
 
     fn of(&self, member: u16) -> impl Iterator<Item = (&IpNet, &Vote)> {
         self.votes.iter().filter(move |((_, of), _)| *of == member).map(|((net, _), vote)| (net, vote))
-    }
-
-    /// The number of a member, which it gets when it is first heard of.
-    fn member(&mut self, name: &str) -> Option<u16> {
-        let known = self.members.iter().position(|member| member.name == name);
-        let place = known.unwrap_or(self.members.len());
-        if place >= MOST_MEMBERS {
-            return None;
-        }
-        if known.is_none() {
-            self.members.push(Member { name: name.to_owned(), read: None, live: 0 });
-        }
-        u16::try_from(place).ok()
     }
 }
 

@@ -9,9 +9,9 @@
 
 mod asked;
 mod force;
+mod members;
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::fleet::budget::MOST_LIVE;
 use crate::fleet::entry::{Entry, Live, is_for_all};
 use crate::fleet::sign::Sign;
 use crate::fleet::votes::{Memory, Votes};
-use crate::fleet::{Fleet, Heard, Link, Order, Side, memory};
+use crate::fleet::{Fleet, Heard, Order, memory};
 use crate::logging::escape;
 use crate::model::allowlist::Allowlist;
 use crate::model::block::{Block, Reason};
@@ -70,8 +70,7 @@ pub(super) struct Others {
     doubtful: BTreeSet<IpNet>,
     thought: Now,
     members: Vec<Sign>,
-    /// The members' own addresses, as each told them last: one that gives no sign of life is a member all the same.
-    told: HashMap<String, Vec<IpAddr>>,
+    /// The members' own addresses.
     addresses: Allowlist,
     links: [LinkStatus; 2],
     behind: Duration,
@@ -104,8 +103,7 @@ impl Owner {
             doubtful: BTreeSet::new(),
             thought: now,
             members: Vec::new(),
-            told: HashMap::new(),
-            addresses: Allowlist::default(),
+            addresses: members::addresses(&votes),
             links: [never.clone(), never],
             behind: Duration::ZERO,
             unfit: 0,
@@ -157,7 +155,7 @@ impl Owner {
                 let heard =
                     entries.into_iter().filter_map(|entry| others.votes.hear(&origin, entry, longest, now.wall));
                 let nets: Vec<IpNet> = heard.collect();
-                others.votes.read_up_to(&origin, read);
+                others.votes.read_up_to(&origin, read, now.wall);
                 others.changed = true;
                 self.think_over_of(&origin, &mut others, nets, now);
                 self.others = Some(others);
@@ -165,7 +163,7 @@ impl Owner {
             }
             Heard::Set { origin, set, lacks, read } => {
                 let nets = others.votes.hear_set(&origin, &set, lacks, longest, now.wall);
-                others.votes.read_up_to(&origin, read);
+                others.votes.read_up_to(&origin, read, now.wall);
                 others.changed = true;
                 self.think_over_of(&origin, &mut others, nets, now);
             }
@@ -274,58 +272,6 @@ impl Owner {
         if let Some(others) = &self.others {
             let own = self.protection.machine().filter(|address| is_for_all(&IpNet::from(*address)));
             others.link.order(Order::Own(own.collect()));
-        }
-    }
-
-    fn note_link(&mut self, others: &mut Others, side: Side, link: Link, now: Now) {
-        let (place, what) = match side {
-            Side::Reading => (0, "reading"),
-            Side::Writing => (1, "writing"),
-        };
-        let (up, text) = match link {
-            Link::Up => (true, String::new()),
-            Link::Down { why } => (false, escape(&why).to_string()),
-        };
-        let known = &mut others.links[place];
-        if up && !known.up {
-            info!("FLEET => {what} works");
-        } else if !up && (known.up || known.text != text) {
-            let text = format!("FLEET => {what} does not work ({text}); what is blocked stays blocked");
-            self.say_once(Level::Warn, &text, now);
-        }
-        if up != known.up {
-            known.since = now.wall;
-        }
-        (known.up, known.text) = (up, text);
-    }
-
-    fn note_members(&mut self, others: &mut Others, signs: Vec<Sign>, now: Now) {
-        let is_alive =
-            |signs: &[Sign], name: &str| signs.iter().any(|sign| sign.name == name && sign.content.is_some());
-        for Sign { name, content } in &signs {
-            match content {
-                Some(content) if !is_alive(&others.members, name) => {
-                    self.say_once(Level::Info, &format!("FLEET => {name} is there (SIPban {})", content.version), now);
-                }
-                None if is_alive(&others.members, name) => {
-                    self.say_once(Level::Warn, &format!("FLEET => {name} gives no sign of life"), now);
-                }
-                _ => {}
-            }
-        }
-        others.told.retain(|name, _| signs.iter().any(|sign| sign.name == *name));
-        for Sign { name, content } in &signs {
-            if let Some(content) = content {
-                others.told.insert(name.clone(), content.addresses.clone());
-            }
-        }
-        let addresses: Allowlist = others.told.values().flatten().map(|address| IpNet::from(*address)).collect();
-        others.members = signs;
-        if addresses != others.addresses {
-            others.addresses = addresses;
-            let met = others.book.by_end().map(|(net, _)| net).filter(|net| others.addresses.meets(net));
-            let met: Vec<IpNet> = met.collect();
-            self.think_over(others, met, now);
         }
     }
 }

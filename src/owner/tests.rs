@@ -3,6 +3,7 @@
 mod blocking;
 mod clock;
 mod console;
+mod fleet;
 mod hearing;
 mod protecting;
 mod reloading;

@@ -130,3 +130,14 @@ fn a_stream_that_becomes_something_else_keeps_nobody_from_reading_the_others() {
     let is_down = |heard: &Heard| matches!(heard, Heard::Link(Side::Reading, Link::Down { .. }));
     assert!(!one.heard().iter().any(is_down));
 }
+
+#[test]
+fn a_crowd_that_is_gone_for_good_takes_nobodys_voice() {
+    let redis = Redis::start(&[]);
+    let script = "for i = 1, 400 do redis.call('XADD', 'sipban:{main}:s:Gone' .. i, '*', 'v', '1', 'is', 'whole') end";
+    redis.say(&["EVAL", script, "0"]);
+    let (mut one, mut two) = (Member::join("pbx1", redis.port()), Member::join("pbx2", redis.port()));
+    one.settle();
+    two.block("198.51.100.7", 3_600);
+    one.wait_for_block("pbx2", "198.51.100.7");
+}

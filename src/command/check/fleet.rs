@@ -76,7 +76,7 @@ fn rights(fleet: &Fleet, server: &mut Server) -> Finding {
 fn needed(keys: &Keys, name: &str) -> Vec<Cmd> {
     let mut commands = vec![
         cmd("PING"),
-        cmd("SCAN").arg(0).arg("MATCH").arg(keys.any_stream()).to_owned(),
+        cmd("SCAN").arg(0).arg("MATCH").arg(keys.any()).to_owned(),
         cmd("XINFO").arg("STREAM").arg(keys.stream(NOBODY)).to_owned(),
         cmd("XREAD").arg("STREAMS").arg(keys.stream(NOBODY)).arg("0-0").to_owned(),
         cmd("ZRANGEBYSCORE").arg(keys.blocks(NOBODY)).arg(0).arg(0).to_owned(),

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::census::{Census, Record};
 use super::line::{Cause, Kind, Line, Moment, Sensor, Shed, Weather, What};
 use super::outages::Outages;
-use crate::fleet::votes::MOST_MEMBERS;
+use crate::fleet::members::MOST_MEMBERS;
 
 /// At most this many addresses are counted exactly. They take up to 35 megabytes in each thread that reads.
 const ROOM: usize = 900_000;

@@ -1,4 +1,6 @@
 use super::*;
+use crate::fleet::members::MOST_MEMBERS;
+use crate::fleet::sign::Content;
 use crate::model::net::Plain;
 
 const NOW: UnixTime = UnixTime(1_000);
@@ -86,6 +88,25 @@ fn of_more_members_than_count_nothing_is_kept() {
     assert_eq!(votes.members().count(), MOST_MEMBERS);
 }
 
+fn sign(name: &str, address: &str) -> Sign {
+    let content = Content { version: "2".into(), addresses: vec![address.parse().unwrap()] };
+    Sign { name: name.into(), content: Some(content) }
+}
+
+#[test]
+fn a_member_that_is_there_votes_in_the_place_of_one_that_is_gone() {
+    let mut votes = Votes::default();
+    for n in 0..MOST_MEMBERS {
+        hear(&mut votes, &format!("old{n}"), &format!("198.51.100.{}", n % 200), 60);
+    }
+    assert_eq!(hear(&mut votes, "new", "203.0.113.7", 60), None);
+    assert_eq!(votes.meet(&[sign("new", "198.18.1.2")], NOW), [net("198.51.100.0")]);
+    assert_eq!(hear(&mut votes, "new", "203.0.113.7", 60), Some(net("203.0.113.7")));
+    assert_eq!(votes.origins(&net("203.0.113.7"), NOW), ["new"]);
+    assert_eq!(votes.origins(&net("198.51.100.0"), NOW), ["old200"]);
+    assert_eq!(votes.len(), MOST_MEMBERS);
+}
+
 #[test]
 fn an_unblock_withdraws_the_vote_of_its_origin_alone() {
     let mut votes = Votes::default();
@@ -150,14 +171,15 @@ fn what_is_remembered_is_what_was_known() {
     hear(&mut votes, ADMIN, "198.51.100.0/24", 90);
     votes.hear(ADMIN, Entry::Pardon { net: net("203.0.113.0/24"), seconds: 30 }, DAY, NOW);
     votes.bury(net("203.0.113.7"), NOW + 9);
-    votes.read_up_to("pbx1", Id { milliseconds: 7, number: 1 });
+    votes.read_up_to("pbx1", Id { milliseconds: 7, number: 1 }, NOW);
+    votes.meet(&[sign("pbx1", "198.18.1.2")], NOW);
     let mut again = Votes::default();
     votes.memories().for_each(|memory| again.restore(memory, NOW));
     let mut memories: [Vec<String>; 2] =
         [&votes, &again].map(|votes| votes.memories().map(|memory| format!("{memory:?}")).collect());
     memories.iter_mut().for_each(|memories| memories.sort());
     assert_eq!(memories[0], memories[1]);
-    assert_eq!(memories[0].len(), 5);
+    assert_eq!(memories[0].len(), 6);
 }
 
 #[test]

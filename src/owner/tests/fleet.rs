@@ -1,0 +1,110 @@
+//! What others say, and what the owner makes of it.
+
+use crossbeam_channel::Receiver;
+
+use super::*;
+use crate::fleet::entry::Entry;
+use crate::fleet::place::Id;
+use crate::fleet::sign::{Content, Sign};
+use crate::fleet::votes::Memory;
+use crate::fleet::{Fleet, Heard, Order};
+use crate::model::net::Plain;
+use crate::owner::fleet::FleetParts;
+
+/// An owner with a fleet, and what it does about it.
+struct Joined {
+    owner: Owner,
+    machine: Machine,
+    /// The firewall of the others' blocks.
+    theirs: Kernel,
+    orders: Receiver<Order>,
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse::<Plain>().unwrap().0
+}
+
+fn sign(name: &str, address: &str) -> Sign {
+    let content = Content { version: "2".into(), addresses: vec![address.parse().unwrap()] };
+    Sign { name: name.into(), content: Some(content) }
+}
+
+fn block(net: IpNet) -> Entry {
+    Entry::Block { net, reason: Reason::Manual, seconds: 3_600 }
+}
+
+impl Joined {
+    /// Begins with what an earlier process knew.
+    fn with(memories: Vec<Memory>) -> Joined {
+        let machine = Machine::new();
+        let mut owner = machine.start();
+        let (link, orders) = Fleet::apart();
+        let theirs = Kernel::default();
+        let firewall = theirs.clone();
+        let parts = FleetParts {
+            link,
+            firewall: Box::new(|_, _| Ok(Box::new(firewall))),
+            memories,
+            memory: machine.folder.path().join("bans.fleet"),
+        };
+        let now = owner.clock.now();
+        owner.join_fleet(parts, now).unwrap();
+        orders.try_iter().for_each(drop);
+        Joined { owner, machine, theirs, orders }
+    }
+
+    fn new() -> Joined {
+        Joined::with(Vec::new())
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        self.owner.turn(vec![Event::Fleet(heard)]);
+    }
+
+    fn say(&mut self, origin: &str, entries: Vec<Entry>) {
+        self.hear(Heard::Entries { origin: origin.into(), entries, read: Id::default() });
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.machine.pass(&mut self.owner, seconds);
+    }
+
+    /// Whether it is blocked because others say so.
+    fn holds(&self, text: &str) -> bool {
+        self.theirs.0.lock().unwrap().in_force().contains(&net(text))
+    }
+}
+
+#[test]
+fn a_start_without_the_server_blocks_no_member() {
+    let vote = |text| Memory::Vote("mad".into(), net(text), UnixTime(u64::MAX), Reason::Manual);
+    let own = Memory::Addresses("pbx1".into(), vec!["198.51.100.1".parse().unwrap()]);
+    let joined = Joined::with(vec![vote("198.51.100.1"), vote("198.51.100.9"), own]);
+    assert!(joined.holds("198.51.100.9") && !joined.holds("198.51.100.1"));
+}
+
+#[test]
+fn members_addresses_are_written_down_for_the_next_start() {
+    let mut joined = Joined::new();
+    joined.hear(Heard::Members(vec![sign("pbx1", "198.51.100.1")]));
+    joined.pass(300);
+    let written = joined.orders.try_iter().find_map(|order| match order {
+        Order::Remember(text) => Some(String::from_utf8(text).unwrap()),
+        _ => None,
+    });
+    assert!(written.unwrap().contains("addresses pbx1 198.51.100.1\n"));
+}
+
+#[test]
+fn a_member_that_falls_silent_or_that_the_server_forgot_is_a_member_all_the_same() {
+    let mut joined = Joined::new();
+    joined.hear(Heard::Members(vec![sign("pbx1", "198.51.100.1"), sign("mad", "198.51.100.2")]));
+    joined.hear(Heard::Members(vec![Sign { name: "pbx1".into(), content: None }, sign("mad", "198.51.100.2")]));
+    joined.say("mad", vec![block(net("198.51.100.1")), block(net("198.51.100.9"))]);
+    assert!(joined.holds("198.51.100.9") && !joined.holds("198.51.100.1"));
+    joined.hear(Heard::Members(vec![sign("mad", "198.51.100.2")]));
+    joined.say("mad", vec![block(net("198.51.100.1"))]);
+    assert!(!joined.holds("198.51.100.1"));
+    // Nor does any list block it.
+    assert!(joined.owner.member_addresses().any(|address| address == net("198.51.100.1")));
+}
