@@ -32,7 +32,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ use crate::model::clock::Clock;
 use entry::{Entry, Live};
 use place::Id;
 use sign::Sign;
-use votes::Lacks;
+use votes::{Lacks, Memory};
 
 /// At most this many orders wait for the writer. Each is what one turn of the owner brought.
 const MOST_ORDERS: usize = 256;
@@ -126,8 +126,10 @@ pub enum Order {
     All(Vec<(Live, u64)>),
     /// The addresses of this machine, which nobody else is to block.
     Own(Vec<IpAddr>),
-    /// Write the file of what is remembered anew.
+    /// Write the file of what is remembered anew. Given by [`Fleet::remember`].
     Remember(Vec<u8>),
+    /// Add this to the file of what is remembered.
+    Note(Memory),
 }
 
 /// The fleet as the owner sees it.
@@ -146,6 +148,8 @@ struct Gauge {
     missed: AtomicU64,
     /// The same since the start.
     missed_ever: AtomicU64,
+    /// Whether an [`Order::Remember`] waits.
+    remembering: AtomicBool,
 }
 
 impl Fleet {
@@ -156,6 +160,17 @@ impl Fleet {
             self.gauge.missed.fetch_add(1, Ordering::Relaxed);
             self.gauge.missed_ever.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Has the file of what is remembered written anew. It can be long, so that only one at a time waits: false if this
+    /// one is not taken.
+    pub fn remember(&self, text: impl FnOnce() -> Vec<u8>) -> bool {
+        if self.gauge.remembering.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let taken = self.orders.try_send(Order::Remember(text())).is_ok();
+        self.gauge.remembering.store(taken, Ordering::Release);
+        taken
     }
 
     /// One without threads, and what the owner orders.
@@ -177,7 +192,7 @@ impl Fleet {
 }
 
 /// Starts both threads. `read` is how far the streams were read by an earlier process, `memory` the file for
-/// [`Order::Remember`].
+/// [`Order::Remember`] and [`Order::Note`].
 ///
 /// # Errors
 /// If the system has no thread to give.

@@ -12,7 +12,9 @@
 //! A line that is none of these is passed over and counted.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::file;
@@ -52,7 +54,31 @@ pub fn load(path: &Path) -> io::Result<(Vec<Memory>, usize)> {
 
 /// The content of the file.
 pub fn text(memories: impl Iterator<Item = Memory>) -> Vec<u8> {
-    let mut text = "# What SIPban knows of its fleet. Written by the daemon.\n".to_owned();
+    [b"# What SIPban knows of its fleet. Written by the daemon.\n".to_vec(), lines(memories)].concat()
+}
+
+/// Replaces the file.
+///
+/// # Errors
+/// If it cannot be written; the old one is then as it was.
+pub fn save(path: &Path, text: &[u8]) -> io::Result<()> {
+    durable::replace(path, 0o600, |out| out.write_all(text))
+}
+
+/// Adds one record to the file, on the disk when this returns.
+///
+/// # Errors
+/// If it cannot be written. What the file held stays readable.
+pub fn add(path: &Path, memory: Memory) -> io::Result<()> {
+    let mut file = file::open_with(path, File::options().create(true).append(true).mode(0o600))?;
+    // A line that was cut short, as by a full disk, must not take this one along.
+    let line = [b"\n".as_slice(), &lines([memory].into_iter())].concat();
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+fn lines(memories: impl Iterator<Item = Memory>) -> Vec<u8> {
+    let mut text = String::new();
     for memory in memories {
         // Writing to a string does not fail.
         let _ = match memory {
@@ -67,14 +93,6 @@ pub fn text(memories: impl Iterator<Item = Memory>) -> Vec<u8> {
         };
     }
     text.into_bytes()
-}
-
-/// Replaces the file.
-///
-/// # Errors
-/// If it cannot be written; the old one is then as it was.
-pub fn save(path: &Path, text: &[u8]) -> io::Result<()> {
-    durable::replace(path, 0o600, |out| out.write_all(text))
 }
 
 fn record(line: &str) -> Option<Memory> {
@@ -124,7 +142,9 @@ mod tests {
         let mut written = text(known.clone().into_iter());
         written.extend(b"vote pbx1 198.51");
         save(&path, &written).unwrap();
-        assert_eq!(load(&path).unwrap(), (known, 1));
+        let late = Memory::Tombstone(net("198.51.100.9"), UnixTime(64));
+        add(&path, late.clone()).unwrap();
+        assert_eq!(load(&path).unwrap(), ([known, vec![late]].concat(), 1));
     }
 
     proptest! {

@@ -1,7 +1,8 @@
 //! The thread that tells the others what is blocked here.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -156,11 +157,17 @@ impl Writer {
                 self.own.addresses.truncate(MOST_ADDRESSES);
             }
             Order::Remember(text) => {
-                if let Err(why) = memory::save(&self.memory, &text) {
-                    log::error!("ERROR => cannot write {}: {why}", self.memory.display());
-                }
+                self.gauge.remembering.store(false, Ordering::Release);
+                self.remember(|file| memory::save(file, &text));
             }
+            Order::Note(memory) => self.remember(|file| memory::add(file, memory)),
             Order::Tell(_) | Order::All(_) => {}
+        }
+    }
+
+    fn remember(&self, write: impl FnOnce(&Path) -> io::Result<()>) {
+        if let Err(why) = write(&self.memory) {
+            log::error!("ERROR => cannot write {}: {why}", self.memory.display());
         }
     }
 

@@ -286,7 +286,7 @@ impl Others {
     }
 
     fn remember(&mut self, now: Now) {
-        (self.changed, self.remembered) = (false, now);
-        self.link.order(Order::Remember(memory::text(self.votes.memories())));
+        self.remembered = now;
+        self.changed = !self.link.remember(|| memory::text(self.votes.memories()));
     }
 }

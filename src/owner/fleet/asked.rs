@@ -6,7 +6,9 @@ use ipnet::IpNet;
 
 use super::super::Owner;
 use crate::console::request::{FleetBlock, FleetStatus, MemberStatus};
+use crate::fleet::Order;
 use crate::fleet::sign::Sign;
+use crate::fleet::votes::Memory;
 use crate::metrics;
 use crate::model::block::{Block, BlockLine};
 use crate::model::clock::{Now, UnixTime};
@@ -22,7 +24,9 @@ impl Owner {
             others.votes.bury(*net, end);
             let frees = theirs.iter().map(|_| (*net, "Manual Unblock")).collect();
             self.change_others(&mut others, Vec::new(), frees, now);
-            others.remember(now);
+            // At once; should this not be taken, with all the rest.
+            others.link.order(Order::Note(Memory::Tombstone(*net, end)));
+            others.changed = true;
         }
         self.others = Some(others);
         theirs.is_some()

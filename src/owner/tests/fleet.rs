@@ -24,6 +24,11 @@ fn net(text: &str) -> IpNet {
     text.parse::<Plain>().unwrap().0
 }
 
+/// The one of that number of addresses that nobody knows.
+fn nobody(n: u32) -> IpNet {
+    IpNet::from(IpAddr::from((n + (11 << 24)).to_be_bytes()))
+}
+
 fn sign(name: &str, address: &str) -> Sign {
     let content = Content { version: "2".into(), addresses: vec![address.parse().unwrap()] };
     Sign { name: name.into(), content: Some(content) }
@@ -107,4 +112,28 @@ fn a_member_that_falls_silent_or_that_the_server_forgot_is_a_member_all_the_same
     assert!(!joined.holds("198.51.100.1"));
     // Nor does any list block it.
     assert!(joined.owner.member_addresses().any(|address| address == net("198.51.100.1")));
+}
+
+#[test]
+fn an_unblock_writes_down_one_line_and_not_all_that_is_known() {
+    let mut joined = Joined::new();
+    joined.say("pbx1", (0..50).map(|n| block(nobody(n))).collect());
+    for n in 0..50 {
+        assert_eq!(ask(&mut joined.owner, Request::Unblock(nobody(n))), Reply::Unblocked(nobody(n)));
+    }
+    let orders: Vec<Order> = joined.orders.try_iter().collect();
+    assert!(orders.iter().all(|order| matches!(order, Order::Note(Memory::Tombstone(..)))), "{orders:?}");
+    assert_eq!(orders.len(), 50);
+}
+
+#[test]
+fn the_file_is_written_anew_once_at_a_time_and_again_when_it_could_not_be() {
+    let mut joined = Joined::new();
+    let remembered = |joined: &mut Joined, n| {
+        joined.say("pbx1", vec![block(nobody(n))]);
+        joined.pass(300);
+    };
+    (0..3).for_each(|n| remembered(&mut joined, n));
+    let texts = joined.orders.try_iter().filter(|order| matches!(order, Order::Remember(_))).count();
+    assert_eq!(texts, 1);
 }
