@@ -25,6 +25,9 @@ pub struct Budget {
     free_set: Option<Duration>,
 }
 
+/// A set that is not free costs as much as this many entries at least: to look for what it lacks costs the owner time.
+const LEAST_SET: usize = 50;
+
 const MINUTE: i64 = 60_000;
 const PRICE: i64 = MINUTE / A_MINUTE as i64;
 
@@ -58,7 +61,7 @@ impl Budget {
     /// A set of so many live blocks was read.
     pub fn spend_set(&mut self, entries: usize, now: Duration) {
         match self.free_set {
-            Some(at) if now.saturating_sub(at) < FREE_SET => self.spend(entries),
+            Some(at) if now.saturating_sub(at) < FREE_SET => self.spend(entries.max(LEAST_SET)),
             _ => self.free_set = Some(now),
         }
     }
@@ -96,6 +99,20 @@ mod tests {
         assert_eq!(budget.entries(seconds(20 + 1_000)), 600);
         budget.spend_set(MOST_LIVE, seconds(10 + 3_600));
         assert_eq!(budget.entries(seconds(10 + 3_600)), 600);
+    }
+
+    #[test]
+    fn empty_sets_without_end_are_read_at_a_pace_too() {
+        let mut budget = Budget::new(seconds(0));
+        budget.spend_set(0, seconds(0));
+        let read = (0..1_000).filter(|_| {
+            let may = budget.entries(seconds(0)) > 0;
+            if may {
+                budget.spend_set(0, seconds(0));
+            }
+            may
+        });
+        assert_eq!(read.count(), A_MINUTE as usize / LEAST_SET);
     }
 
     #[test]

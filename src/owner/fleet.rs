@@ -12,6 +12,7 @@ mod force;
 mod members;
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,11 +28,12 @@ use crate::fleet::entry::{Entry, Live, is_for_all};
 use crate::fleet::sign::Sign;
 use crate::fleet::votes::{Memory, Votes};
 use crate::fleet::{Fleet, Heard, Order, memory};
-use crate::logging::escape;
+use crate::logging::{Budget, escape};
 use crate::model::allowlist::Allowlist;
 use crate::model::block::{Block, Reason};
 use crate::model::book::Book;
 use crate::model::clock::{Now, UnixTime};
+use crate::model::member::ADMIN;
 
 /// Seconds until what could not come into force is thought over again.
 const AGAIN: u64 = 10;
@@ -44,6 +46,10 @@ const REMEMBER: u64 = 300;
 
 /// An end that moves by no more than this many seconds stays as it is in the kernel.
 const SAME_END: u64 = 5;
+
+/// At most this many changes of others' blocks are named in the log at once, and as many again in an hour; the rest is
+/// counted. A member that went mad leaves room for what is blocked here.
+const LINES: u64 = 20_000;
 
 /// Seconds that a block lasts which was found in force without an end, until a vote says more.
 const FOUND: u64 = 3_600;
@@ -68,7 +74,11 @@ pub(super) struct Others {
     votes: Votes,
     /// To be thought over again. No more than there are votes.
     doubtful: BTreeSet<IpNet>,
+    /// The last of them that was.
+    doubted: IpNet,
     thought: Now,
+    /// Whose vote was withdrawn, since the last second: many are freed at the price of one.
+    withdrawn: BTreeSet<IpNet>,
     members: Vec<Sign>,
     /// The members' own addresses.
     addresses: Allowlist,
@@ -82,6 +92,7 @@ pub(super) struct Others {
     remembered: Now,
     tidied: Now,
     verified: Now,
+    lines: Budget,
 }
 
 impl Owner {
@@ -101,7 +112,9 @@ impl Owner {
             link,
             firewall,
             doubtful: BTreeSet::new(),
+            doubted: IpNet::default(),
             thought: now,
+            withdrawn: BTreeSet::new(),
             members: Vec::new(),
             addresses: members::addresses(&votes),
             links: [never.clone(), never],
@@ -112,6 +125,7 @@ impl Owner {
             remembered: now,
             tidied: now,
             verified: now,
+            lines: Budget::new(LINES),
             book,
             votes,
         };
@@ -152,9 +166,16 @@ impl Owner {
                     _ => None,
                 };
                 let pardoned: Vec<IpNet> = entries.iter().filter_map(pardon).collect();
-                let heard =
-                    entries.into_iter().filter_map(|entry| others.votes.hear(&origin, entry, longest, now.wall));
-                let nets: Vec<IpNet> = heard.collect();
+                let mut nets = Vec::new();
+                for entry in entries {
+                    let can_wait = matches!(entry, Entry::Unblock(_)) && origin != ADMIN;
+                    let net = others.votes.hear(&origin, entry, longest, now.wall);
+                    if can_wait {
+                        others.withdrawn.extend(net);
+                    } else {
+                        nets.extend(net);
+                    }
+                }
                 others.votes.read_up_to(&origin, read, now.wall);
                 others.changed = true;
                 self.think_over_of(&origin, &mut others, nets, now);
@@ -189,10 +210,15 @@ impl Owner {
                 now,
             );
         }
-        if passed(others.thought, now) >= AGAIN && !others.doubtful.is_empty() {
+        let withdrawn = std::mem::take(&mut others.withdrawn);
+        self.think_over(&mut others, withdrawn, now);
+        if passed(others.thought, now) >= AGAIN {
             others.thought = now;
-            let doubtful = std::mem::take(&mut others.doubtful);
+            let doubtful = others.take_doubtful();
             self.think_over(&mut others, doubtful, now);
+        }
+        if let Some(lines) = others.lines.unnamed(now) {
+            info!("FLEET => {lines} changes more than are told one by one");
         }
         if passed(others.tidied, now) >= TIDY {
             others.tidied = now;
@@ -255,6 +281,9 @@ impl Owner {
     pub(super) fn leave_fleet(&mut self, now: UnixTime) {
         let Some(others) = &mut self.others else { return };
         others.votes.expire(now);
+        if let Some(lines) = others.lines.finish() {
+            info!("FLEET => {lines} changes more than are told one by one");
+        }
         if let Err(why) = memory::save(&others.memory, &memory::text(others.votes.memories())) {
             log::error!("ERROR => cannot write {}: {why}", others.memory.display());
         }
@@ -283,6 +312,17 @@ impl Others {
             warn!("REPAIR => {} of the fleet's blocks", applied.mended.join(", "));
         }
         applied.refused
+    }
+
+    /// Some of those to be thought over again, in turn: there may be many for which there is no room.
+    fn take_doubtful(&mut self) -> Vec<IpNet> {
+        let later = self.doubtful.range((Bound::Excluded(self.doubted), Bound::Unbounded));
+        let some: Vec<IpNet> = later.chain(self.doubtful.range(..=self.doubted)).take(MOST_LIVE).copied().collect();
+        self.doubted = some.last().copied().unwrap_or_default();
+        for net in &some {
+            self.doubtful.remove(net);
+        }
+        some
     }
 
     fn remember(&mut self, now: Now) {

@@ -112,6 +112,8 @@ struct Lead {
     connected: HashSet<IpNet>,
     /// Who loses packets now.
     shed: Vec<Shed>,
+    /// How often it was changed.
+    changes: usize,
 }
 
 impl Kernel {
@@ -125,6 +127,7 @@ impl Firewall for Kernel {
         self.0.lock().unwrap().set_up(now)
     }
     fn apply(&mut self, book: &Book, change: &Change, now: UnixTime) -> Applied {
+        self.1.lock().unwrap().changes += 1;
         self.0.lock().unwrap().apply(book, change, now)
     }
     fn capacity(&self) -> usize {

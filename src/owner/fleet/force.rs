@@ -56,10 +56,13 @@ impl Owner {
     /// Decides what is to become of these, and does it.
     pub(super) fn think_over(&mut self, others: &mut Others, nets: impl IntoIterator<Item = IpNet>, now: Now) {
         let (mut blocks, mut frees) = (Vec::new(), Vec::new());
+        let mut room = others.firewall.capacity().saturating_sub(others.book.len());
         for net in nets {
             let held = others.book.get(&net).copied();
             match self.stance(others, &net, now) {
+                Stance::Block(..) if held.is_none() && room == 0 => drop(others.doubtful.insert(net)),
                 Stance::Block(block, origins) => {
+                    room -= usize::from(held.is_none());
                     let is_same =
                         |held: &Block| held.end.0.abs_diff(block.end.0) <= SAME_END && held.reason == block.reason;
                     if !held.as_ref().is_some_and(is_same) {
@@ -93,7 +96,7 @@ impl Owner {
         let is_new = others.book.get(net).is_none();
         // What others see may be what is wrong here too: a directory of accounts that all of them share.
         let is_bad_weather = self.evidence.refusing().is_some() && !by_admin;
-        if is_new && (is_bad_weather || others.book.len() >= others.firewall.capacity()) {
+        if is_new && is_bad_weather {
             return Stance::Wait;
         }
         Stance::Block(Block { proof: Proof::Claimed, ..Block::new(now.wall, end, reason) }, origins)
@@ -151,7 +154,7 @@ impl Owner {
             self.say_once(Level::Error, &text, now);
             others.doubtful.insert(net);
         }
-        let named = self.lines.take(lines.len(), now);
+        let named = others.lines.take(lines.len(), now);
         if named > 0 {
             info!("{}", lines[..named].join("\n"));
         }

@@ -3,10 +3,10 @@
 use crossbeam_channel::Receiver;
 
 use super::*;
-use crate::fleet::entry::Entry;
+use crate::fleet::entry::{Entry, Live};
 use crate::fleet::place::Id;
 use crate::fleet::sign::{Content, Sign};
-use crate::fleet::votes::Memory;
+use crate::fleet::votes::{Lacks, Memory};
 use crate::fleet::{Fleet, Heard, Order};
 use crate::model::net::Plain;
 use crate::owner::fleet::FleetParts;
@@ -78,6 +78,14 @@ impl Joined {
     fn holds(&self, text: &str) -> bool {
         self.theirs.0.lock().unwrap().in_force().contains(&net(text))
     }
+
+    fn in_force(&self) -> usize {
+        self.theirs.0.lock().unwrap().in_force().len()
+    }
+
+    fn changes(&self) -> usize {
+        self.theirs.1.lock().unwrap().changes
+    }
 }
 
 #[test]
@@ -112,6 +120,31 @@ fn a_member_that_falls_silent_or_that_the_server_forgot_is_a_member_all_the_same
     assert!(!joined.holds("198.51.100.1"));
     // Nor does any list block it.
     assert!(joined.owner.member_addresses().any(|address| address == net("198.51.100.1")));
+}
+
+#[test]
+fn one_batch_brings_no_more_into_force_than_there_is_room_for_and_the_rest_in_its_turn() {
+    let mut joined = Joined::new();
+    let most = joined.owner.firewall.capacity();
+    let live = |n| (Live { net: nobody(n), reason: Some(Reason::Manual) }, 3_600);
+    let set = (0..250).map(live).collect();
+    joined.hear(Heard::Set { origin: "pbx1".into(), set, lacks: Lacks::Unknown, read: Id::default() });
+    assert_eq!(joined.in_force(), most);
+    joined.say("pbx1", (0..60).map(|n| Entry::Unblock(nobody(n))).collect());
+    joined.pass(1);
+    assert_eq!(joined.in_force(), most - 60);
+    joined.pass(10);
+    assert_eq!(joined.in_force(), most);
+}
+
+#[test]
+fn what_was_withdrawn_within_a_second_is_freed_at_once_and_not_one_by_one() {
+    let mut joined = Joined::new();
+    joined.say("mad", (0..50).map(|n| block(nobody(n))).collect());
+    let before = joined.changes();
+    (0..50).for_each(|n| joined.say("mad", vec![Entry::Unblock(nobody(n))]));
+    joined.pass(1);
+    assert_eq!((joined.in_force(), joined.changes()), (0, before + 1));
 }
 
 #[test]
