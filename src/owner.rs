@@ -45,7 +45,7 @@ use crate::model::block::{Block, MANY, Proof, Reason};
 use crate::model::book::Book;
 use crate::model::clock::{Clock, Now};
 use crate::model::net::Plain;
-use crate::model::security::SecurityEvent;
+use crate::model::security::{Kind, SecurityEvent};
 use crate::protection::Protection;
 use crate::protection::resolver::Resolver;
 use crate::state::journal::Journal;
@@ -217,9 +217,12 @@ impl Owner {
         self.stats.heard(event, now.wall);
         self.note_hearing(event, now);
         let source = IpNet::from(event.source());
+        // Whoever can log in is not what others take him for.
+        let is_login = matches!(event.kind, Kind::SuccessfulAuth { .. });
         // What a blocked address sends to a port that does not lead through the chain still arrives.
-        let is_blocked =
-            self.book.covering(&source).is_some() || plan.covers(&source) || self.is_blocked_by_others(&source);
+        let is_blocked = self.book.covering(&source).is_some()
+            || plan.covers(&source)
+            || !is_login && self.is_blocked_by_others(&source);
         if is_blocked && !self.covered.would_grow(event.local) {
             return;
         }

@@ -38,6 +38,16 @@ fn block(net: IpNet) -> Entry {
     Entry::Block { net, reason: Reason::Manual, seconds: 3_600 }
 }
 
+fn login(from: &str, account: &str) -> Event {
+    account_event(Kind::SuccessfulAuth { using_password: true }, from, account)
+}
+
+fn account_event(kind: Kind, from: &str, account: &str) -> Event {
+    let Event::Security(mut events) = security_on(5061, kind, from) else { unreachable!() };
+    events.iter_mut().for_each(|event| event.account = account.as_bytes().into());
+    Event::Security(events)
+}
+
 impl Joined {
     /// Begins with what an earlier process knew.
     fn with(memories: Vec<Memory>) -> Joined {
@@ -120,6 +130,17 @@ fn a_member_that_falls_silent_or_that_the_server_forgot_is_a_member_all_the_same
     assert!(!joined.holds("198.51.100.1"));
     // Nor does any list block it.
     assert!(joined.owner.member_addresses().any(|address| address == net("198.51.100.1")));
+}
+
+#[test]
+fn who_logs_in_through_a_port_that_is_not_guarded_is_freed_of_what_others_say() {
+    let mut joined = Joined::new();
+    joined.owner.covered.reconfigure(crate::config::ScopeConfig::Match(vec!["-p".into(), "udp".into()]));
+    joined.say("mad", vec![block(net("198.51.100.1"))]);
+    joined.owner.turn(vec![security(Kind::ChallengeSent, "198.51.100.1")]);
+    assert!(joined.holds("198.51.100.1"));
+    joined.owner.turn(vec![login("198.51.100.1", "100")]);
+    assert!(!joined.holds("198.51.100.1"));
 }
 
 #[test]
