@@ -434,6 +434,12 @@ impl Config {
         given.finish((config, warnings))
     }
 
+    /// Hosts that this machine cannot do without, each after what it is called.
+    pub fn needed_hosts(&self) -> Vec<(&'static str, String)> {
+        let fleet = self.fleet.url.iter().map(|url| ("server of the fleet", url.host.clone()));
+        [("AMI host", self.ami.host.clone())].into_iter().chain(fleet).collect()
+    }
+
     /// The keys that differ in `new` and that only a restart can apply; the others hold from the reload on.
     pub fn changes_needing_restart(&self, new: &Config) -> Vec<String> {
         self.reload(new.clone()).1

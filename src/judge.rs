@@ -94,7 +94,8 @@ pub struct Policy {
     pub limits: Limits,
     /// How long a block lasts.
     pub lengths: Lengths,
-    /// Never blocked: white list, loopback, this machine, its gateways and name servers, the AMI host.
+    /// Never blocked: white list, loopback, this machine, its gateways and name servers, the AMI host, the
+    /// server of the fleet.
     pub protected: Allowlist,
     /// Whether this machine is known to have an IPv6 address of its own, which `protected` then holds.
     pub knows_own_ipv6: bool,

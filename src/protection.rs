@@ -1,4 +1,5 @@
-//! Who is never blocked: the white list, loopback, this machine's addresses, gateways and name servers, the AMI host.
+//! Who is never blocked: the white list, loopback, this machine's addresses, gateways and name servers, and the hosts that
+//! it cannot do without: Asterisk's and the fleet's.
 
 pub mod machine;
 pub mod resolver;
@@ -19,8 +20,8 @@ use crate::protection::whitelist::WhiteList;
 pub struct Protection {
     /// The white list and its file.
     white_list: WhiteList,
-    /// Host of the manager interface.
-    ami_host: String,
+    /// Hosts that cannot be done without, each after what it is called.
+    hosts: Vec<(&'static str, String)>,
     /// Addresses behind host names, as last resolved.
     names: HashMap<String, Vec<IpAddr>>,
     /// Names that could not be resolved last.
@@ -38,7 +39,7 @@ impl Default for Protection {
     fn default() -> Protection {
         let mut protection = Protection {
             white_list: WhiteList::default(),
-            ami_host: String::new(),
+            hosts: Vec::new(),
             names: HashMap::new(),
             not_found: BTreeSet::new(),
             machine: Machine::default(),
@@ -51,10 +52,10 @@ impl Default for Protection {
 }
 
 impl Protection {
-    /// From now on protects what is on this white list, and this AMI host.
-    pub fn renew(&mut self, white_list: WhiteList, ami_host: &str) {
+    /// From now on protects what is on this white list, and these hosts, each after what it is called.
+    pub fn renew(&mut self, white_list: WhiteList, hosts: Vec<(&'static str, String)>) {
         self.white_list = white_list;
-        self.ami_host = ami_host.to_owned();
+        self.hosts = hosts;
         self.index();
     }
 
@@ -108,9 +109,9 @@ impl Protection {
         self.machine.addresses.contains(address)
     }
 
-    /// Whether the white list or the AMI host protects anything in this network, other than this machine itself.
+    /// Whether the white list or a host's name protects anything in this network, other than this machine itself.
     pub fn protects_others_in(&self, net: &IpNet) -> bool {
-        let labelled = self.of_listed_names().chain(self.of_ami_host()).map(|(held, _)| held);
+        let labelled = self.of_listed_names().chain(self.of_hosts()).map(|(held, _)| held);
         let others = self.listed().copied().chain(labelled).filter(|held| !self.is_machine(&held.addr()));
         others.collect::<Allowlist>().meets(net)
     }
@@ -133,8 +134,8 @@ impl Protection {
             NetOrHost::Host(name) => Some(name.clone()),
             NetOrHost::Net(_) => None,
         });
-        let ami = self.ami_host.parse::<IpAddr>().is_err().then(|| self.ami_host.clone());
-        hosts.chain(ami).collect()
+        let named = self.hosts.iter().map(|(_, host)| host).filter(|host| host.parse::<IpAddr>().is_err());
+        hosts.chain(named.cloned()).collect()
     }
 
     /// Takes in what names were resolved to. A name that could not be resolved keeps its addresses. Returns what is
@@ -202,7 +203,7 @@ impl Protection {
     fn unlisted(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {
         let loopback = ["127.0.0.0/8", "::1/128"].into_iter();
         let loopback = loopback.filter_map(|net| Some((net.parse().ok()?, net.to_owned())));
-        loopback.chain(self.of_machine()).chain(self.of_ami_host())
+        loopback.chain(self.of_machine()).chain(self.of_hosts())
     }
 
     fn of_machine(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {
@@ -214,9 +215,11 @@ impl Protection {
             .map(|(address, what)| labelled(address, what))
     }
 
-    fn of_ami_host(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {
-        let address = self.ami_host.parse::<IpAddr>().ok().filter(|address| !address.is_loopback());
-        address.map(|address| labelled(address, "AMI host")).into_iter().chain(self.of_name(&self.ami_host, "AMI host"))
+    fn of_hosts(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {
+        self.hosts.iter().flat_map(|(what, host)| {
+            let address = host.parse::<IpAddr>().ok().filter(|address| !address.is_loopback());
+            address.map(|address| labelled(address, what)).into_iter().chain(self.of_name(host, what))
+        })
     }
 
     fn of_listed_names(&self) -> impl Iterator<Item = (IpNet, String)> + '_ {

@@ -361,7 +361,7 @@ impl Owner {
         for problem in problems {
             self.say_once(Level::Warn, &format!("WHITE LIST => {problem}"), now);
         }
-        self.protection.renew(white_list, &self.config.ami.host);
+        self.protection.renew(white_list, self.config.needed_hosts());
         if self.resolver.is_some() {
             self.protection.follow_machine();
         }

@@ -65,7 +65,7 @@ pub(super) fn white_list(machine: &Machine) -> Vec<Finding> {
         .collect();
     let entries = list.entries().count();
     let mut protection = Protection::default();
-    protection.renew(list, &machine.config.ami.host);
+    protection.renew(list, machine.config.needed_hosts());
     protection.follow_machine();
     let resolved: Vec<_> = protection.names().into_iter().map(|name| (resolver::addresses(&name), name)).collect();
     for (_, name) in resolved.iter().filter(|(addresses, _)| addresses.is_empty()) {

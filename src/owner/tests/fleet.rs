@@ -191,3 +191,15 @@ fn the_file_is_written_anew_once_at_a_time_and_again_when_it_could_not_be() {
     let texts = joined.orders.try_iter().filter(|order| matches!(order, Order::Remember(_))).count();
     assert_eq!(texts, 1);
 }
+
+#[test]
+fn the_server_of_the_fleet_is_blocked_by_nobody() {
+    let mut joined = Joined::new();
+    joined.owner.config.fleet.url =
+        Some(crate::config::ServerUrl { tls: false, host: "198.51.100.5".into(), port: 6379, database: 0 });
+    joined.owner.turn(vec![Event::Reload]);
+    joined.say("mad", vec![block(net("198.51.100.5")), block(net("198.51.100.6"))]);
+    assert!(joined.holds("198.51.100.6") && !joined.holds("198.51.100.5"));
+    joined.owner.turn(vec![attack("198.51.100.5"), attack("198.51.100.7")]);
+    assert!(joined.machine.holds("198.51.100.7") && !joined.machine.holds("198.51.100.5"));
+}
