@@ -17,7 +17,7 @@ use super::rhythm::Rhythm;
 use super::shield::Strangers;
 use super::stats::Stats;
 use super::{LINES, NEWS, Owner};
-use crate::config::Config;
+use crate::config::{Config, FirewallConfig};
 use crate::crowdsec::Reporter;
 use crate::failure::Failure;
 use crate::feed::Lists;
@@ -311,15 +311,8 @@ impl Owner {
         let same_target =
             target(&old) == target(&self.config) && old.firewall.scanners_file == self.config.firewall.scanners_file;
         if !same_target || searches || old.firewall.scope != self.config.firewall.scope {
-            let scope = self.covered.traffic();
-            let apart = self.config.firewall.of_the_fleet();
-            let others = self
-                .firewall_of_others()
-                .map(|(firewall, book)| firewall.reconfigure(&apart, scope.clone(), book, now.wall))
-                .unwrap_or(Ok(()));
-            let own = self.firewall.reconfigure(&self.config.firewall, scope, &self.book, now.wall);
-            if let Err(why) = own.and(others) {
-                self.say_once(Level::Error, &format!("ERROR => {why}; the old rules stay in force"), now);
+            if let Err(why) = self.reconfigure_firewalls(&old.firewall, now) {
+                self.say_once(Level::Error, &format!("ERROR => {why}"), now);
                 // So that the next reload finds what is still to be done.
                 self.covered.reconfigure(old.firewall.scope.clone());
                 self.config.firewall = old.firewall;
@@ -329,6 +322,22 @@ impl Owner {
                     self.raise_shield(now);
                 }
             }
+        }
+    }
+
+    /// Our own rules and those of the fleet follow the configuration, both or neither.
+    fn reconfigure_firewalls(&mut self, old: &FirewallConfig, now: Now) -> Result<(), String> {
+        let scope = self.covered.traffic();
+        let apart = self.config.firewall.of_the_fleet();
+        let stay = |why: firewall::Error| format!("{why}; the old rules stay in force");
+        self.firewall.reconfigure(&self.config.firewall, scope.clone(), &self.book, now.wall).map_err(stay)?;
+        let others =
+            self.firewall_of_others().map(|(firewall, book)| firewall.reconfigure(&apart, scope, book, now.wall));
+        let Some(Err(why)) = others else { return Ok(()) };
+        self.covered.reconfigure(old.scope.clone());
+        match self.firewall.reconfigure(old, self.covered.traffic(), &self.book, now.wall) {
+            Ok(()) => Err(stay(why)),
+            Err(again) => Err(format!("{why}; our own rules have changed, and cannot be changed back: {again}")),
         }
     }
 

@@ -114,6 +114,8 @@ struct Lead {
     shed: Vec<Shed>,
     /// How often it was changed.
     changes: usize,
+    /// What its rules say by now.
+    config: Option<FirewallConfig>,
 }
 
 impl Kernel {
@@ -139,8 +141,11 @@ impl Firewall for Kernel {
     fn set_traffic(&mut self, scope: Traffic) -> Result<(), Error> {
         self.1.lock().unwrap().set(scope)
     }
-    fn reconfigure(&mut self, _: &FirewallConfig, scope: Traffic, _: &Book, _: UnixTime) -> Result<(), Error> {
-        self.1.lock().unwrap().set(scope)
+    fn reconfigure(&mut self, config: &FirewallConfig, scope: Traffic, _: &Book, _: UnixTime) -> Result<(), Error> {
+        let mut lead = self.1.lock().unwrap();
+        lead.set(scope)?;
+        lead.config = Some(config.clone());
+        Ok(())
     }
     fn shield(&mut self) -> Option<&mut dyn Shield> {
         let has_shield = self.1.lock().unwrap().has_shield;

@@ -203,3 +203,24 @@ fn the_server_of_the_fleet_is_blocked_by_nobody() {
     joined.owner.turn(vec![attack("198.51.100.5"), attack("198.51.100.7")]);
     assert!(joined.machine.holds("198.51.100.7") && !joined.machine.holds("198.51.100.5"));
 }
+
+#[test]
+fn a_reload_changes_our_rules_and_those_of_the_fleet_or_neither() {
+    let mut joined = Joined::new();
+    let path = |name: &str| -> String { Path::display(&joined.machine.folder.path().join(name)).to_string() };
+    let text = format!(
+        "[ami]\nuser = a\npass = b\n[iptables]\ninterface = eth7\nscope = \"\"\nwhite_list = {}\n\
+         [log]\nfile = {}\nlevel = error\n",
+        path("wl"),
+        path("log")
+    );
+    fs::write(joined.owner.config_file.clone(), text).unwrap();
+    let interface = |kernel: &Kernel| kernel.1.lock().unwrap().config.clone().and_then(|config| config.interface);
+    joined.theirs.1.lock().unwrap().refuses = true;
+    joined.owner.turn(vec![Event::Reload]);
+    assert_eq!(interface(&joined.machine.kernel), joined.owner.config.firewall.interface);
+    assert_eq!(joined.machine.kernel.1.lock().unwrap().scope, udp(&[(5060, 5061)]));
+    joined.theirs.1.lock().unwrap().refuses = false;
+    joined.owner.turn(vec![Event::Reload]);
+    assert_eq!([&joined.machine.kernel, &joined.theirs].map(interface), [Some("eth7".into()), Some("eth7".into())]);
+}
