@@ -57,9 +57,13 @@ impl Hub {
 
     /// Whether a packet of the attacker arrives at a PBX.
     pub fn arrives(&self, number: usize) -> bool {
+        self.arrives_from(ATTACKER, number)
+    }
+
+    fn arrives_from(&self, from: &str, number: usize) -> bool {
         let pbx = self.pbxs[number - 1].netns.enter(|| UdpSocket::bind((there(number), 5060)).unwrap());
         pbx.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        self.netns.enter(|| UdpSocket::bind((ATTACKER, 0)).unwrap().send_to(b"x", (there(number), 5060)).unwrap());
+        self.netns.enter(|| UdpSocket::bind((from, 0)).unwrap().send_to(b"x", (there(number), 5060)).unwrap());
         pbx.recv(&mut [0; 8]).is_ok()
     }
 
@@ -189,6 +193,23 @@ fn nobody_who_is_protected_or_lives_here_or_is_a_member_is_blocked_because_other
     }
     assert!(log.contains("part of what mad says counts for nothing"), "{log}");
     assert!(pbx.console("why 203.0.113.20").contains("mad says so: not blocked, accounts live here"));
+}
+
+#[test]
+fn no_list_of_others_blocks_a_member() {
+    let Some(mut hub) = Hub::new(2, "nft") else { return };
+    let (member, stranger) = ("45.10.66.70", "45.10.66.71");
+    hub.pbxs[0].netns.run(&["ip", "address", "add", &format!("{member}/32"), "dev", "near"]);
+    for from in [member, stranger] {
+        hub.netns.run(&["ip", "address", "add", &format!("{from}/32"), "dev", "lo"]);
+    }
+    let list = hub.pbxs[1].path("list");
+    std::fs::write(&list, "45.10.66.64/27\n").unwrap();
+    hub.pbxs[1].set("feed mine.url", list.display());
+    hub.start();
+    wait_until("the member's address", || hub.arrives_from(member, 2));
+    wait_until("the list", || !hub.arrives_from(stranger, 2));
+    assert!(hub.arrives_from(member, 2));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Who may log in, and who may say what.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
+use std::thread;
 
 use sipban::config::{Fleet, Secret, ServerUrl};
 use sipban::fleet::keys::Keys;
@@ -35,6 +38,14 @@ fn the_rights_are_enough_for_all_that_a_member_does() {
     one.unblock("198.51.100.7");
     two.wait_for("the withdrawal", |heard| format!("{heard:?}").contains("Unblock"));
     assert!(!format!("{:?}{:?}", one.heard(), two.heard()).contains("NOPERM"));
+}
+
+#[test]
+fn the_rights_are_enough_in_a_database_of_the_fleets_own() {
+    let redis = server(&["pbx1"]);
+    let settings = with_password("pbx1", redis.port());
+    let url = settings.url.clone().map(|url| ServerUrl { database: 3, ..url });
+    Member::start(&Fleet { url, ..settings }, BTreeMap::new()).settle();
 }
 
 #[test]
@@ -82,11 +93,31 @@ fn a_wrong_password_is_said_and_right_again_when_it_is() {
 }
 
 #[test]
+fn a_server_that_repeats_the_password_brings_it_into_no_log() {
+    let parrot = TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = with_password("pbx1", parrot.local_addr().unwrap().port());
+    let repeat = move || {
+        for tcp in parrot.incoming() {
+            let (mut tcp, mut said) = (tcp.unwrap(), [0; 200]);
+            let read = tcp.read(&mut said).unwrap_or(0);
+            let said = String::from_utf8_lossy(&said[..read]).replace("\r\n", " ");
+            // The other side may have gone.
+            let _ = write!(tcp, "-ERR unknown command, {said}\r\n");
+        }
+    };
+    thread::Builder::new().name("parrot".into()).spawn(repeat).unwrap();
+    let mut one = Member::start(&settings, BTreeMap::new());
+    let why = one.wait_for("the refusal", |heard| matches!(heard, Heard::Link(_, Link::Down { .. })));
+    let shown = format!("{why:?}");
+    assert!(shown.contains("AUTH") && !shown.contains("getout"), "{shown}");
+}
+
+#[test]
 fn tls_needs_the_right_authority_and_the_certificate_that_the_server_asks_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     certificates(&path);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let redis = Redis::start(&[
         "--tls-port",
         &port.to_string(),

@@ -8,6 +8,7 @@ use crate::fleet::place::Id;
 use crate::fleet::sign::{Content, Sign};
 use crate::fleet::votes::{Lacks, Memory};
 use crate::fleet::{Fleet, Heard, Order};
+use crate::model::member::ADMIN;
 use crate::model::net::Plain;
 use crate::owner::fleet::FleetParts;
 
@@ -133,6 +134,22 @@ fn a_member_that_falls_silent_or_that_the_server_forgot_is_a_member_all_the_same
 }
 
 #[test]
+fn while_the_pbx_refuses_its_own_phones_the_admin_alone_is_heard() {
+    let mut joined = Joined::new();
+    let homes = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"];
+    joined.owner.turn(homes.map(|home| login(home, &format!("of {home}"))));
+    joined.pass(30);
+    let refused = homes.map(|home| account_event(Kind::InvalidAccountId, home, &format!("of {home}")));
+    joined.owner.turn(refused);
+    joined.pass(6);
+    assert!(joined.owner.evidence.refusing().is_some());
+    // Its blocks look like the administrator's.
+    joined.say("mad", vec![block(net("198.51.100.1"))]);
+    joined.say(ADMIN, vec![block(net("198.51.100.2"))]);
+    assert!(joined.holds("198.51.100.2") && !joined.holds("198.51.100.1"));
+}
+
+#[test]
 fn who_logs_in_through_a_port_that_is_not_guarded_is_freed_of_what_others_say() {
     let mut joined = Joined::new();
     joined.owner.covered.reconfigure(crate::config::ScopeConfig::Match(vec!["-p".into(), "udp".into()]));
@@ -141,6 +158,25 @@ fn who_logs_in_through_a_port_that_is_not_guarded_is_freed_of_what_others_say() 
     assert!(joined.holds("198.51.100.1"));
     joined.owner.turn(vec![login("198.51.100.1", "100")]);
     assert!(!joined.holds("198.51.100.1"));
+}
+
+#[test]
+fn what_a_member_says_of_a_network_costs_the_same_however_much_others_say_within() {
+    let cost = |within: u32| {
+        let mut joined = Joined::new();
+        let address = |n: u32| net(&format!("2001:db9::{n:x}"));
+        (0..within).for_each(|n| joined.say(&format!("pbx{}", n % 9), vec![block(address(n))]));
+        let around = |seconds| Entry::Block { net: net("2001:db9::/64"), reason: Reason::Manual, seconds };
+        let clock = Clock::start();
+        let mut measure = || {
+            let before = clock.now().monotonic;
+            joined.say("mad", (1..500).map(around).collect());
+            clock.now().monotonic - before
+        };
+        (0..5).map(|_| measure()).min().unwrap()
+    };
+    let (little, much) = (cost(9), cost(9_000));
+    assert!(much < 10 * little, "{little:?} and {much:?}");
 }
 
 #[test]
