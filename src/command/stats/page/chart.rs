@@ -47,15 +47,17 @@ pub(super) fn dark() -> String {
 
 /// An upright bar for each count, with the labels of some.
 pub(super) fn columns(counts: &[u64], label: impl Fn(usize) -> String) -> String {
-    let most = top(counts);
+    // Axes count in tenths: with fractions they would call the C library's mathematics, which then lies in the memory of
+    // every daemon.
+    let (most, places) = (u128::from(top(counts)), counts.len() as i64);
     draw(240, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(24)
             .x_label_area_size(28)
             .y_label_area_size(56)
-            .build_cartesian_2d(-0.5..counts.len() as f64 - 0.5, 0.0..most as f64 * 1.06)?;
-        let index = |at: &f64| (at.fract() == 0.0).then_some(at.max(0.0) as usize).filter(|at| *at < counts.len());
+            .build_cartesian_2d(-5..places * 10 - 5, 0..(most * 106).div_ceil(10))?;
+        let index = |at: i64| usize::try_from(at / 10).ok().filter(|index| at % 10 == 0 && *index < counts.len());
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -65,14 +67,13 @@ pub(super) fn columns(counts: &[u64], label: impl Fn(usize) -> String) -> String
             .label_style(words())
             .x_labels(5)
             .y_labels(5)
-            .x_label_formatter(&|at| index(at).map_or_else(String::new, &label))
-            .y_label_formatter(&|count| if count.fract() == 0.0 { short(*count as u64) } else { String::new() })
+            .x_label_formatter(&|at| index(*at).map_or_else(String::new, &label))
+            .y_label_formatter(&|count| if count % 10 == 0 { short((count / 10) as u64) } else { String::new() })
             .draw()?;
-        let bar = |(at, count): (usize, &u64)| {
-            let (left, right) = (at as f64 - 0.4, at as f64 + 0.4);
-            Rectangle::new([(left, 0.0), (right, *count as f64)], BARS.0.filled())
+        let bar = |(at, count): (i64, &u64)| {
+            Rectangle::new([(at * 10 - 4, 0), (at * 10 + 4, u128::from(*count) * 10)], BARS.0.filled())
         };
-        chart.draw_series(counts.iter().enumerate().filter(|(_, count)| **count > 0).map(bar))?;
+        chart.draw_series((0..).zip(counts).filter(|(_, count)| **count > 0).map(bar))?;
         Ok(())
     })
 }
