@@ -10,6 +10,7 @@
 #   make bench         measure                    make clean   remove what was built
 #   make fuzz          feed it nonsense
 #   make pictures      README's pictures, and the page of `sipban stats` looked at in a browser
+#   make order         which functions lie together in the program, after large changes: see packaging/build.rs
 #   make static        one binary, no libraries   make dist    the same as an archive with install.sh
 #   make deb           Debian package             make rpm     RPM package
 
@@ -40,7 +41,7 @@ static_binary = $(or $(CARGO_TARGET_DIR),target)/$(static_target)/release/sipban
 places = $(foreach name,DESTDIR prefix exec_prefix sbindir datarootdir mandir docdir sysconfdir localstatedir initdir binary,\
 	'$(name)=$($(name))')
 
-.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install test-metrics demo field bench fuzz pictures clean
+.PHONY: all build cargo install uninstall static dist package deb rpm check test test-asterisk test-install test-metrics demo field bench fuzz pictures order clean
 
 all: build
 
@@ -145,6 +146,13 @@ pictures: cargo
 	tests/needs.sh pictures
 	$(CARGO) build --release --locked
 	python3 -B tests/pictures/run.py '$(binary)' --write packaging/pictures
+
+# As root; half a minute, after the build. What it writes counts from the next build on.
+order: cargo
+	tests/needs.sh order
+	python3 -B packaging/order.py
+	$(CARGO) build --release --locked
+	python3 -B packaging/order.py '$(binary)'
 
 clean: cargo
 	$(CARGO) clean

@@ -25,6 +25,14 @@ needed() {
             echo "ip6tables iptables"
             echo "python3 python3"
             ;;
+        order)
+            echo "ip iproute2"
+            echo "iptables iptables"
+            echo "ip6tables iptables"
+            echo "python3 python3"
+            echo "unshare util-linux"
+            echo "valgrind valgrind"
+            ;;
         field)
             echo "python3 python3"
             ;;
@@ -78,7 +86,7 @@ needed() {
             echo "python3 python3"
             ;;
         *)
-            echo "Usage: needs.sh {check|demo|field|pictures|test|test-asterisk|test-install|test-metrics}" >&2
+            echo "Usage: needs.sh {check|demo|field|order|pictures|test|test-asterisk|test-install|test-metrics}" >&2
             exit 64
             ;;
     esac
