@@ -176,9 +176,9 @@ impl Usage {
     }
 }
 
-/// The events of one request for an account that does not exist.
+/// The events of one request for an account that does not exist, and that no [`login`] is for.
 pub fn attack(from: Ipv4Addr, n: usize) -> String {
-    event("InvalidAccountID", "Error", "1000", n, from, "")
+    event("InvalidAccountID", "Error", "100", n, from, "")
         + &event("ChallengeSent", "Informational", "<unknown>", n, from, "Challenge: \r\n")
 }
 
