@@ -171,13 +171,19 @@ impl Owner {
             reporter: None,
             homes_told: now,
         };
-        owner.evidence.restore(recovered.memories.into_iter().map(|memory| not_later(memory, now.wall)));
+        let mut news = Vec::new();
+        let memories = recovered.memories.into_iter().map(|memory| {
+            let held = not_later(memory.clone(), now.wall);
+            news.extend((held != memory).then(|| Record::Remember(held.clone())));
+            held
+        });
+        owner.evidence.restore(memories);
         owner.read_white_list(now)?;
         owner.protection.white_list().entries().for_each(|entry| info!("WHITE LIST => {entry}"));
         let in_force = owner.firewall.set_up(now.wall)?;
         info!("FIREWALL => {}; through it goes {}", owner.firewall.describe(), owner.covered);
         owner.raise_shield(now);
-        owner.reconcile(&in_force, recovered.blocks, now);
+        owner.reconcile(&in_force, recovered.blocks, news, now);
         if let Some(fleet) = fleet {
             owner.join_fleet(fleet, now)?;
         }
@@ -187,14 +193,21 @@ impl Owner {
     }
 
     /// Adopts what the kernel holds, adds what only the journal has, drops what is over or does not pass the gate.
-    fn reconcile(&mut self, in_force: &[FoundBlock], recovered: Vec<(IpNet, Block)>, now: Now) {
-        let mut wanted: BTreeMap<IpNet, Block> =
-            recovered.into_iter().map(|(net, block)| (net, within_reason(block, now))).collect();
+    /// `news` is what the journal does not know yet.
+    fn reconcile(&mut self, in_force: &[FoundBlock], recovered: Vec<(IpNet, Block)>, mut news: Vec<Record>, now: Now) {
+        let held = recovered.into_iter().map(|(net, block)| {
+            let held = within_reason(block, now);
+            news.extend((held != block).then_some(Record::Block(net, held)));
+            (net, held)
+        });
+        let mut wanted: BTreeMap<IpNet, Block> = held.collect();
         let adopted = in_force.iter().map(|entry| {
             // A rule has no end of its own: one that the journal does not know lasts as long as a new one.
             let end = now.wall + entry.remaining.unwrap_or(self.config.lengths.ban);
             let unknown = Block::new(now.wall, end, Reason::Adopted);
-            (entry.net, wanted.remove(&entry.net).unwrap_or(unknown))
+            let known = wanted.remove(&entry.net);
+            news.extend(known.is_none().then_some(Record::Block(entry.net, unknown)));
+            (entry.net, known.unwrap_or(unknown))
         });
         self.book = adopted.collect();
         let mut plan = Plan::default();
@@ -206,25 +219,24 @@ impl Owner {
         // Where there is not room for all, the surest and those that last longest stay.
         let mut missing: Vec<(IpNet, Block)> = wanted.into_iter().collect();
         missing.sort_unstable_by_key(|(net, block)| Reverse((block.proof, block.end, *net)));
-        let mut gone = Vec::new();
         let mut without_room = 0;
         for (net, block) in missing {
             let is_over = block.end <= now.wall;
             let denied = if is_over { None } else { plan.block(&self.gate(), Asked::Again, net, block).err() };
             without_room += usize::from(matches!(denied, Some(Denied::NoRoom(_))));
             if is_over || denied.is_some() {
-                gone.push(Record::Unblock(net));
+                news.push(Record::Unblock(net));
             }
         }
         if without_room > 0 {
             let most = self.firewall.capacity();
             error!("ERROR => {without_room} blocks of the journal are left out: there is room for {most}");
         }
-        self.adopt(plan, gone, now);
+        self.adopt(plan, news, now);
     }
 
     /// Brings the kernel to what was found out; tells of whom it frees, the rest was told before.
-    fn adopt(&mut self, plan: Plan, mut gone: Vec<Record>, now: Now) {
+    fn adopt(&mut self, plan: Plan, mut news: Vec<Record>, now: Now) {
         let refusals = self.apply(&plan.change(), now);
         let refused: HashSet<IpNet> = refusals.iter().map(|refusal| refusal.net).collect();
         self.tell_refused(&refusals, now);
@@ -234,7 +246,7 @@ impl Owner {
                 continue;
             }
             self.freed(&net);
-            gone.push(Record::Unblock(net));
+            news.push(Record::Unblock(net));
             info!("UNBLOCK => {} ({why})", Plain(net));
         }
         let adopted = self.book.len();
@@ -245,11 +257,10 @@ impl Owner {
             }
         }
         self.book.append(blocks);
-        self.write_journal(&gone, now);
+        self.write_journal(&news, now);
         if !self.book.is_empty() {
             info!("FIREWALL => {} blocks in force, {adopted} of them found there", self.book.len());
         }
-        self.rewrite_journal(now);
     }
 
     /// Why a block found in force does not go on, if it does not.

@@ -132,6 +132,28 @@ fn what_the_kernel_does_not_take_stays_in_a_journal_written_anew() {
 }
 
 #[test]
+fn a_start_adds_to_the_journal_only_what_it_does_not_know() {
+    let machine = Machine::new();
+    let journal = || fs::read_to_string(machine.folder.path().join("bans")).unwrap();
+    let mut owner = machine.start();
+    owner.turn(vec![attack("203.0.113.7"), attack("203.0.113.8")]);
+    drop(owner);
+    let before = journal();
+    // As after a kill: however often it starts, the file does not grow.
+    for _ in 0..3 {
+        assert_eq!(machine.start().blocks().count(), 2);
+    }
+    assert_eq!(journal(), before);
+    let held = ["203.0.113.7/32", "203.0.113.8/32", "192.0.2.9/32"].map(|net| net.parse().unwrap());
+    *machine.kernel.0.lock().unwrap() = DryRun::holding(held);
+    drop(machine.start());
+    let news = journal();
+    assert!(news.starts_with(&before) && news[before.len()..].starts_with("block 192.0.2.9/32 "), "{news}");
+    drop(machine.start());
+    assert_eq!(journal(), news);
+}
+
+#[test]
 fn of_a_journal_with_more_blocks_than_there_is_room_for_the_surest_are_taken() {
     let machine = Machine::new();
     let mut journal = Journal::open(&machine.folder.path().join("bans")).unwrap().0;
