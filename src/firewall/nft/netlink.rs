@@ -25,8 +25,8 @@ const BUFFER: usize = 32 * 1024;
 /// At most this many seconds is an answer waited for: it comes at once, or never.
 const PATIENCE: i64 = 5;
 
-/// At most this many bytes are in one transaction. The kernel takes as many from everybody, also in a container without
-/// rights in the first user namespace, and larger ones are no quicker.
+/// At most this many bytes are in one transaction. The kernel takes that from a container too, which may not ask for more,
+/// and larger ones are no quicker.
 const TRANSACTION: usize = 128 << 10;
 
 /// At most this many elements may be changed in one transaction.
@@ -190,7 +190,8 @@ impl Netlink {
 
     /// Makes room for the next answer. All there are to what was refused have come together.
     fn forget_answers(&self) {
-        while recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT) != Err(Errno::EAGAIN) {}
+        let next = || recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT);
+        while matches!(next(), Ok(_) | Err(Errno::EINTR | Errno::ENOBUFS)) {}
     }
 }
 
