@@ -105,15 +105,16 @@ struct Open {
     /// Challenges that nobody has answered, by their number in what was heard.
     challenges: Vec<usize>,
     /// Attempts of which more may be told.
-    told: Vec<(Told, u64)>,
+    told: Vec<Told>,
     /// When anything was heard that has to do with either.
     last: Duration,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+/// What was told last of an attempt: its session, and the account that it names.
 enum Told {
-    Refusal,
-    Challenge,
+    Refusal(u64, Name),
+    Challenge(u64, Name),
+    Answer(u64),
 }
 
 impl Model {
@@ -337,7 +338,10 @@ impl Model {
     fn has_moved(&self, source: IpNet, account: &Name, now: Now) -> bool {
         let homes = self.homes(now);
         let lives = |name: &Name, place: IpNet| homes.contains(&(name.clone(), place));
-        homes.iter().filter(|(name, there)| name == account && *there != source).any(|(_, there)| {
+        let last_at = |place: &IpNet| self.login_times(place, account).max();
+        let last = homes.iter().filter(|(name, _)| name == account).filter_map(|(_, place)| last_at(place)).max();
+        let stood_last = |name: &Name, there: &IpNet| name == account && *there != source && last_at(there) == last;
+        homes.iter().filter(|(name, there)| stood_last(name, there)).any(|(_, there)| {
             let tenants = || homes.iter().filter(|(_, place)| place == there);
             let last = tenants().filter_map(|(name, _)| self.login_times(there, name).max()).max();
             let firsts = tenants().filter(|(name, _)| lives(name, source)).map(|(name, _)| self.first(&source, name));
@@ -581,12 +585,13 @@ impl Open {
     /// challenged as `<unknown>`, what the answer to that was refused for, and that again as `<unknown>`.
     fn attempt(&self, event: &SecurityEvent) -> Option<usize> {
         let is_failure = event.kind == Kind::ChallengeSent || accusation(event).is_some();
-        let before = match &*event.account {
-            b"<unknown>" if is_failure => Told::Refusal,
-            _ if is_refusal(event) => Told::Challenge,
-            _ => return None,
-        };
-        self.told.iter().rposition(|told| *told == (before, event.session))
+        let is_nobodys = is_failure && &*event.account == b"<unknown>";
+        self.told.iter().rposition(|told| match told {
+            Told::Refusal(session, _) | Told::Answer(session) => is_nobodys && *session == event.session,
+            Told::Challenge(session, account) => {
+                is_refusal(event) && *session == event.session && *account == plain(event)
+            }
+        })
     }
 
     /// After a silence no more is told of any attempt.
@@ -616,7 +621,11 @@ impl Open {
                 }
             }
             Kind::ChallengeSent => match attempt {
-                Some(attempt) => self.told[attempt] = (Told::Challenge, session),
+                Some(attempt) => {
+                    if let Told::Refusal(_, account) = self.told.remove(attempt) {
+                        self.told.insert(attempt, Told::Challenge(session, account));
+                    }
+                }
                 None => self.challenges.push(n),
             },
             _ if accusation(event).is_some() => {
@@ -624,10 +633,13 @@ impl Open {
                     self.challenges.remove(answered);
                 }
                 match attempt {
-                    Some(attempt) if &*event.account == b"<unknown>" => drop(self.told.remove(attempt)),
-                    Some(attempt) => self.told[attempt] = (Told::Refusal, session),
+                    Some(attempt) => {
+                        if let Told::Challenge(..) = self.told.remove(attempt) {
+                            self.told.insert(attempt, Told::Answer(session));
+                        }
+                    }
                     None if is_refusal(event) && event.service == Service::Pjsip => {
-                        self.told.push((Told::Refusal, session));
+                        self.told.push(Told::Refusal(session, plain(event)));
                     }
                     None => {}
                 }
